@@ -1,0 +1,147 @@
+"""Timestamps as the kernel writes them: RFC 3339 in UTC, with nanoseconds that survive.
+
+The kernel's chrono prints a ``DateTime<Utc>`` with ``Z`` and the fewest of 0, 3, 6 or 9 fraction digits that lose
+nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Self
+
+_HOUR_MINUTE = r"(?:[01]\d|2[0-3]):[0-5]\d"  # bounded here: fromisoformat takes +01:60, and 24:00 since CPython 3.13
+_RFC3339 = rf"(?a:\d{{4}}-\d\d-\d\d[Tt ]{_HOUR_MINUTE}:\d\d(?:\.(\d+))?(?:[Zz]|[+-]{_HOUR_MINUTE}))"
+
+
+class Timestamp(datetime):
+    """A `datetime` that also keeps the nanoseconds below its microsecond, as pandas' ``Timestamp`` does.
+
+    The store hands one out, in UTC, where a file has a timestamp with nanoseconds. It compares, sorts, copies and
+    pickles with them; arithmetic and ``replace`` give what they give for any datetime, without nanoseconds.
+
+    Args:
+        *args: What `datetime` takes.
+        nanosecond: 0 to 999, the nanoseconds beyond the microsecond.
+        **kwargs: What `datetime` takes.
+
+    Raises:
+        ValueError: If *nanosecond* or another part is out of range.
+    """
+
+    __slots__ = ("_nanosecond",)
+    _nanosecond: int
+
+    def __new__(cls, *args: Any, nanosecond: int = 0, **kwargs: Any) -> Self:
+        """Make one as `datetime` does."""
+        if not 0 <= nanosecond <= 999:
+            raise ValueError(f"nanosecond must be in 0..999, not {nanosecond}")
+        self = super().__new__(cls, *args, **kwargs)
+        self._nanosecond = nanosecond
+        return self
+
+    @property
+    def nanosecond(self) -> int:
+        """The nanoseconds beyond the microsecond, 0 to 999."""
+        return getattr(self, "_nanosecond", 0)  # unset where C code made the object: replace, in CPython 3.11
+
+    def __eq__(self, other: object) -> bool:
+        equal = super().__eq__(other)
+        return self.nanosecond == _nanosecond(other) if equal is True else equal
+
+    __hash__ = datetime.__hash__
+
+    def __lt__(self, other: Any) -> bool:
+        return self.nanosecond < _nanosecond(other) if super().__eq__(other) is True else super().__lt__(other)
+
+    def __le__(self, other: Any) -> bool:
+        return self.nanosecond <= _nanosecond(other) if super().__eq__(other) is True else super().__le__(other)
+
+    def __gt__(self, other: Any) -> bool:
+        return self.nanosecond > _nanosecond(other) if super().__eq__(other) is True else super().__gt__(other)
+
+    def __ge__(self, other: Any) -> bool:
+        return self.nanosecond >= _nanosecond(other) if super().__eq__(other) is True else super().__ge__(other)
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, nanosecond={self.nanosecond})"
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return partial(type(self), nanosecond=self.nanosecond), super().__reduce_ex__(protocol)[1]
+
+
+def now() -> datetime:
+    """Give the time, in UTC, to the microsecond."""
+    return datetime.now(UTC)
+
+
+def parse(text: str) -> datetime:
+    """Read an RFC 3339 timestamp with any offset.
+
+    Returns:
+        The moment in UTC: a `Timestamp` if it has nanoseconds, else a plain datetime. Digits below the nanosecond are
+        dropped, as chrono drops them.
+
+    Raises:
+        ValueError: If *text* is anything else, has no offset, or is a moment that a datetime cannot hold (a year
+            outside 1 to 9999, a leap second).
+    """
+    form = re.fullmatch(_RFC3339, text)
+    if form is None:
+        raise ValueError(f"{text!r} is not an RFC 3339 timestamp with an offset, such as 2026-03-01T08:00:00Z")
+    try:
+        if text[-1] == "z":  # fromisoformat takes a lower-case t, but no z (CPython 3.11 to 3.13)
+            from dateutil.parser import isoparse  # imported here, as it costs half of importing this package
+
+            moment = isoparse(text)
+        else:
+            moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not UTC:
+            moment = moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is not a moment that can be held: {error}") from error
+    fraction = form[1]
+    if fraction is not None and len(fraction) > 6 and (nanosecond := int(fraction[6:9].ljust(3, "0"))):
+        return _with_nanosecond(moment, nanosecond)
+    return moment
+
+
+def render(moment: datetime) -> str:
+    """Write *moment* as the kernel does.
+
+    Raises:
+        ValueError: If it has no time zone.
+        OverflowError: If it is outside the years 1 to 9999 in UTC.
+    """
+    if moment.tzinfo is not UTC:
+        if moment.utcoffset() is None:
+            raise ValueError(f"{moment!r} has no time zone")
+        nanosecond = _nanosecond(moment)
+        moment = moment.astimezone(UTC)
+    else:
+        nanosecond = _nanosecond(moment)
+    microsecond = moment.microsecond
+    if nanosecond:
+        return f"{moment.isoformat(timespec='microseconds')[:-6]}{nanosecond:03}Z"
+    if not microsecond:
+        return f"{moment.isoformat(timespec='seconds')[:-6]}Z"
+    return f"{moment.isoformat(timespec='microseconds' if microsecond % 1000 else 'milliseconds')[:-6]}Z"
+
+
+def _nanosecond(moment: object) -> int:
+    return moment.nanosecond if isinstance(moment, Timestamp) else 0
+
+
+def _with_nanosecond(moment: datetime, nanosecond: int) -> Timestamp:
+    return Timestamp(
+        moment.year,
+        moment.month,
+        moment.day,
+        moment.hour,
+        moment.minute,
+        moment.second,
+        moment.microsecond,
+        UTC,
+        nanosecond=nanosecond,
+    )
