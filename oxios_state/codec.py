@@ -1,0 +1,140 @@
+"""Documents to and from bytes: the kernel's session documents, and JSON of any class that the `converter` knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from cattrs import BaseValidationError, ClassValidationError, IterableValidationError
+from cattrs.fns import identity
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from oxios_state import jsontext
+from oxios_state.conversion import Hook, converter, strict
+from oxios_state.errors import CorruptStateError, UnsupportedValueError
+from oxios_state.model import NOT_ON_DISK, AgentResponse, Session, SessionId, TrajectoryStepRecord, UserMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_RECORDS = {"user_messages": UserMessage, "agent_responses": AgentResponse, "trajectory_steps": TrajectoryStepRecord}
+
+
+def encode_session(session: Session, path: Path) -> bytes:
+    """Write a session document.
+
+    Raises:
+        UnsupportedValueError: If the kernel could not read it back.
+    """
+    for key, kind in _RECORDS.items():
+        for index, record in enumerate(getattr(session, key)):
+            if not isinstance(record, kind):
+                where = jsontext.json_path((key, index))
+                raise UnsupportedValueError(path, f"a {kind.__name__} belongs here, not {record!r:.60}", where)
+    return encode_json(session, path)
+
+
+def decode_session(raw: bytes, path: Path) -> Session:
+    """Read a session document.
+
+    Raises:
+        CorruptStateError: If it is not one.
+    """
+    session: Session = decode_json(raw, Session, path)
+    return session
+
+
+def encode_json(data: Any, path: Path) -> bytes:
+    """Write a JSON value, or an object that the `converter` knows.
+
+    Raises:
+        UnsupportedValueError: If the kernel could not read it back.
+    """
+    return jsontext.encode(converter.unstructure(data), path)
+
+
+def decode_json(raw: bytes, type: Any, path: Path) -> Any:
+    """Read a document as *type*: anything that the `converter` knows, or Any for plain values.
+
+    Raises:
+        CorruptStateError: If it is not JSON or not a *type*; with all that is wrong, and where.
+        cattrs.StructureHandlerNotFoundError: If the `converter` does not know *type*.
+    """
+    value = jsontext.decode(raw, path)
+    if type is Any:
+        return value
+    try:
+        return converter.structure(value, type)
+    except (BaseValidationError, TypeError, ValueError) as error:
+        faults = [(jsontext.json_path(keys), reason) for keys, reason in _faults(error, ())]
+        reason = faults[0][1] + "".join(f"; {where}: {also}" for where, also in faults[1:])
+        raise CorruptStateError(path, reason, json_path=faults[0][0]) from error
+
+
+def _faults(error: BaseException, keys: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Give the path and the reason of each error in cattrs' groups, whose notes say where an error belongs."""
+    if isinstance(error, ClassValidationError):
+        noted, plain = error.group_exceptions()
+        for inner, attribute in noted:
+            yield from _faults(inner, (*keys, attribute.name))
+    elif isinstance(error, IterableValidationError):
+        located, plain = error.group_exceptions()
+        for inner, item in located:
+            yield from _faults(inner, (*keys, item.index))
+    else:
+        yield keys, "the key is missing" if isinstance(error, KeyError) else str(error)
+        return
+    for inner in plain:
+        yield from _faults(inner, keys)
+
+
+# The kernel's own classes. Keys that this release does not know come last, and are kept in `extra`.
+
+
+converter.register_structure_hook(SessionId, strict(str, SessionId))
+
+
+def _is_ours(cls: Any) -> bool:
+    return cls is Session or cls in _RECORDS.values()
+
+
+@converter.register_structure_hook_factory(_is_ours)
+def _structure_hook(cls: type) -> Hook:
+    known = {field.name for field in attrs.fields(cls)} - NOT_ON_DISK
+    overrides: dict[str, Any] = dict.fromkeys(NOT_ON_DISK, override(omit=True))
+    overrides["metadata"] = override(struct_hook=strict(dict))
+    structure: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, converter, **overrides)
+
+    def hook(value: Any) -> Any:
+        instance = structure(value, cls)
+        if cls is AgentResponse and "seed_id" not in value:
+            instance = attrs.evolve(instance, seed_id_absent=True)
+        if not value.keys() <= known:
+            instance = attrs.evolve(instance, extra={key: value[key] for key in value if key not in known})
+        return instance
+
+    return strict(dict, hook)
+
+
+@converter.register_unstructure_hook_factory(_is_ours)
+def _unstructure_hook(cls: type) -> Callable[[Any], dict[str, Any]]:
+    overrides: dict[str, Any] = dict.fromkeys(NOT_ON_DISK, override(omit=True))
+    # Free-form JSON is for the encoder to check: the converter would turn what is not JSON into something that is.
+    overrides |= dict.fromkeys(("metadata", "tool_args"), override(unstruct_hook=identity))
+    unstructure: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(cls, converter, **overrides)
+
+    def hook(instance: Any) -> dict[str, Any]:
+        document = unstructure(instance)
+        if cls is Session:
+            document = {"id": instance.id, **document}  # the first key, though the second parameter
+            for key in ("trajectory_steps", "active_seed_id", "active_persona_id"):
+                if document[key] is None or document[key] == []:
+                    del document[key]
+        elif cls is AgentResponse and instance.seed_id_absent and instance.seed_id is None:
+            del document["seed_id"]
+        for key, value in instance.extra.items():
+            document.setdefault(key, value)
+        return document
+
+    return hook

@@ -1,0 +1,183 @@
+"""The cattrs converter: between JSON values and attrs classes (and whatever else cattrs knows), strictly.
+
+Nothing is coerced on reading: a number where a string belongs, 12.0 for an int or an object for a list is an error, as
+it is in the kernel. cattrs by itself would call ``int("12")``, or make a list of the characters of a string.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from pathlib import Path
+from types import GenericAlias, UnionType
+from typing import Any, Union, get_args, get_origin
+
+import attrs
+from cattrs import Converter
+from cattrs.cols import (
+    is_abstract_set,
+    is_frozenset,
+    is_mapping,
+    is_mutable_sequence,
+    is_sequence,
+    is_set,
+    list_structure_factory,
+    mapping_structure_factory,
+)
+from cattrs.gen import make_dict_structure_fn
+
+from oxios_state import timestamps
+
+Hook = Callable[[Any, Any], Any]
+_KINDS = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    int: "an integer",
+    float: "a float",
+    bool: "a boolean",
+    type(None): "null",
+}
+_SCALARS = {str, int, float, bool, type(None)}
+
+
+def _sorted_array(items: Iterable[Any]) -> list[Any]:
+    return sorted(items, key=repr)  # a set has no order; equal ones are to be equal bytes
+
+
+converter = Converter(unstruct_collection_overrides={AbstractSet: _sorted_array})
+"""The cattrs converter of all stores. Register a hook here for a class of your own, once, before it is used."""
+
+
+# What JSON has a value for: exactly that.
+
+
+def _check_kind(value: Any, kind: type) -> None:
+    if type(value) is not kind:
+        raise TypeError(f"{_KINDS[kind]} is expected, not {_KINDS[type(value)]}")
+
+
+def strict(kind: type, build: Callable[[Any], Any] | None = None) -> Hook:
+    """Make a hook that takes this kind of JSON value only, and hands it to *build*."""
+
+    def structure(value: Any, _: Any) -> Any:
+        _check_kind(value, kind)
+        return value if build is None else build(value)
+
+    return structure
+
+
+def _structure_float(value: Any, _: Any) -> float:
+    if type(value) is not float and type(value) is not int:  # serde reads 1 as 1.0 where a float belongs
+        raise TypeError(f"a number is expected, not {_KINDS[type(value)]}")
+    return float(value)
+
+
+for _kind in (str, int, bool):
+    converter.register_structure_hook(_kind, strict(_kind))
+converter.register_structure_hook(float, _structure_float)
+
+
+def _is_scalar_union(cls: Any) -> bool:
+    return get_origin(cls) in {Union, UnionType} and set(get_args(cls)) <= _SCALARS
+
+
+@converter.register_structure_hook_factory(_is_scalar_union)
+def _scalar_union_hook(cls: Any) -> Hook:
+    kinds = set(get_args(cls))
+
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) not in kinds and not (type(value) is int and float in kinds):
+            raise TypeError(
+                f"{' or '.join(sorted(_KINDS[kind] for kind in kinds))} is expected, not {_KINDS[type(value)]}"
+            )
+        return value
+
+    return structure
+
+
+@converter.register_structure_hook_factory(attrs.has)
+def _object_hook(cls: Any, conv: Converter) -> Hook:
+    structure = make_dict_structure_fn(cls, conv)
+    return strict(dict, lambda value: structure(value, cls))
+
+
+@converter.register_structure_hook_factory(is_mapping)
+def _mapping_hook(cls: Any, conv: Converter) -> Hook:
+    structure = mapping_structure_factory(cls, conv)
+    return strict(dict, lambda value: structure(value, cls))
+
+
+def _array_hook_factory(build: Callable[[list[Any]], Any]) -> Callable[[Any, Converter], Hook]:
+    # cattrs makes one of anything that it can iterate over: the characters of a string, the keys of an object.
+    def factory(cls: Any, conv: Converter) -> Hook:
+        items: Any = GenericAlias(list, get_args(cls)[:1] or Any)
+        structure = list_structure_factory(items, conv)
+        return strict(list, lambda value: build(structure(value, items)))
+
+    return factory
+
+
+converter.register_structure_hook_factory(is_sequence, _array_hook_factory(tuple))
+converter.register_structure_hook_factory(is_mutable_sequence, _array_hook_factory(list))
+converter.register_structure_hook_factory(is_set, _array_hook_factory(set))
+converter.register_structure_hook_factory(is_abstract_set, _array_hook_factory(frozenset))
+converter.register_structure_hook_factory(is_frozenset, _array_hook_factory(frozenset))
+
+
+def _is_fixed_tuple(cls: Any) -> bool:
+    return cls is not tuple and get_origin(cls) is tuple and get_args(cls)[-1:] != (Ellipsis,)
+
+
+@converter.register_structure_hook_factory(_is_fixed_tuple)
+def _tuple_hook(cls: Any, conv: Converter) -> Hook:
+    structure = conv.gen_structure_hetero_tuple(cls)
+    return strict(list, lambda value: structure(value, cls))
+
+
+# What JSON has no value for: strings.
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not a decimal number") from None
+
+
+def _render_datetime(moment: datetime) -> str | datetime:
+    try:
+        return timestamps.render(moment)
+    except (ValueError, OverflowError):
+        return moment  # for the encoder to refuse it, with its path in the document
+
+
+def _is_uuid(cls: Any) -> bool:
+    return getattr(cls, "__module__", "") == "uuid" and cls.__name__ == "UUID"  # not imported, as most do without
+
+
+converter.register_structure_hook(datetime, strict(str, timestamps.parse))
+converter.register_unstructure_hook(datetime, _render_datetime)
+converter.register_structure_hook(date, strict(str, date.fromisoformat))
+converter.register_unstructure_hook(date, date.isoformat)
+converter.register_structure_hook_factory(_is_uuid, lambda cls: strict(str, cls))
+converter.register_unstructure_hook_factory(_is_uuid, lambda _: str)
+converter.register_structure_hook(Path, strict(str, Path))
+converter.register_structure_hook(Decimal, strict(str, _decimal))
+converter.register_unstructure_hook(Decimal, str)
+converter.register_structure_hook(bytes, strict(str, lambda text: base64.b64decode(text, validate=True)))
+converter.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode())
+
+
+@converter.register_structure_hook_factory(lambda cls: isinstance(cls, type) and issubclass(cls, Enum))
+def _enum_hook(cls: Any) -> Hook:
+    def structure(value: Any, _: Any) -> Enum:
+        member: Enum = cls(value)
+        _check_kind(value, type(member.value))  # 1.0 and true equal 1
+        return member
+
+    return structure

@@ -1,0 +1,322 @@
+"""What the store holds: sessions and their records, summaries of sessions, and the settings of pruning.
+
+The field names are the keys of the kernel's session documents. No I/O happens here, and nothing knows JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import attrs
+from attrs import field
+from attrs.validators import deep_iterable, ge, instance_of, lt, optional
+
+from oxios_state import timestamps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_T = TypeVar("_T")
+_text = instance_of(str)
+_optional_text = optional(instance_of(str))
+_moment = instance_of(datetime)
+
+
+def _is_int(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if type(value) is not int:  # a bool is an int to isinstance
+        raise TypeError(f"'{attribute.name}' must be int, not {type(value).__name__}")
+
+
+NOT_ON_DISK = frozenset({"extra", "seed_id_absent", "revision"})
+"""The fields of the classes below that are no keys of the document."""
+
+
+def _no_field(instance: attrs.AttrsInstance, attribute: attrs.Attribute[Any], value: dict[str, Any]) -> None:
+    if twice := value.keys() & ({known.name for known in attrs.fields(type(instance))} - NOT_ON_DISK):
+        raise ValueError(f"'{attribute.name}' must not hold what is a field: {', '.join(sorted(twice))}")
+
+
+def _extra() -> Any:
+    # Not part of the hash, for it may hold lists; equal records still have equal hashes.
+    return field(factory=dict, validator=[instance_of(dict), _no_field], kw_only=True, repr=False, hash=False)
+
+
+class SessionId(str):
+    """A session's id: a string, and the name of its document."""
+
+    __slots__ = ()
+
+    @classmethod
+    def new(cls) -> Self:
+        """Make a random id, a UUID4 as the kernel's."""
+        from uuid import uuid4
+
+        return cls(uuid4())
+
+
+@attrs.frozen
+class UserMessage:
+    """What the user said.
+
+    Attributes:
+        content: The text.
+        timestamp: When it was sent; now, by default. Without a time zone it cannot be saved.
+        extra: The keys of the document that this release does not know, with their values.
+
+    Raises:
+        TypeError: If an argument is of another type.
+    """
+
+    content: str = field(validator=_text)
+    timestamp: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
+    extra: dict[str, Any] = _extra()
+
+
+@attrs.frozen
+class AgentResponse:
+    """What the agent answered.
+
+    Attributes:
+        content: The text.
+        session_id: The session that the answer belongs to, if the kernel said so.
+        seed_id: The seed used for it, if any.
+        phase_reached: How far the orchestration came, if it said so.
+        evaluation_passed: Whether the evaluation passed, if there was one.
+        timestamp: When it was made; now, by default. Without a time zone it cannot be saved.
+        seed_id_absent: True if the document had no ``seed_id``, as newer kernels write it. A `seed_id` of None is then
+            left out again on saving, instead of written as null.
+        extra: The keys of the document that this release does not know, with their values.
+
+    Raises:
+        TypeError: If an argument is of another type.
+    """
+
+    content: str = field(validator=_text)
+    session_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
+    seed_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
+    phase_reached: str | None = field(default=None, validator=_optional_text, kw_only=True)
+    evaluation_passed: bool | None = field(default=None, validator=optional(instance_of(bool)), kw_only=True)
+    timestamp: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
+    seed_id_absent: bool = field(default=False, validator=instance_of(bool), kw_only=True, repr=False, eq=False)
+    extra: dict[str, Any] = _extra()
+
+
+@attrs.frozen
+class TrajectoryStepRecord:
+    """One tool call.
+
+    Attributes:
+        tool_name: The tool.
+        tool_args: What it was called with: any JSON value.
+        output_summary: Its output, shortened (kernels keep about 500 characters).
+        duration_ms: How long it ran, in milliseconds, 0 to 2^64-1.
+        is_error: Whether it failed.
+        tool_call_id: The provider's id of the call. Old kernels did not keep it unique.
+        timestamp: When it started; now, by default. Without a time zone it cannot be saved.
+        extra: The keys of the document that this release does not know, with their values.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If *duration_ms* is out of range.
+    """
+
+    tool_name: str = field(validator=_text)
+    tool_args: Any = field(hash=False)
+    output_summary: str = field(default="", validator=_text)
+    duration_ms: int = field(default=0, validator=[_is_int, ge(0), lt(2**64)])
+    is_error: bool = field(default=False, validator=instance_of(bool))
+    tool_call_id: str = field(default="", validator=_text)
+    timestamp: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
+    extra: dict[str, Any] = _extra()
+
+
+def _session_id(value: str | None) -> SessionId:
+    if value is None:
+        return SessionId.new()
+    if not isinstance(value, str):
+        raise TypeError(f"'id' must be str or None, not {type(value).__name__}")
+    return value if isinstance(value, SessionId) else SessionId(value)
+
+
+def _list_of(kind: type) -> Any:
+    return field(factory=list, validator=deep_iterable(instance_of(kind), instance_of(list)), kw_only=True)
+
+
+@attrs.define
+class Session:
+    """A conversation. Records are immutable; a session is not, and is not safe to share between threads.
+
+    Every method that changes it moves `updated_at`. Attributes may be assigned, and the lists and `metadata` changed in
+    place, but that leaves `updated_at` to the caller.
+
+    Attributes:
+        user_id: Who it belongs to.
+        id: Its id, fixed; a new random one by default.
+        user_messages: What the user said, in order.
+        agent_responses: What the agent answered, in order.
+        trajectory_steps: The tool calls, in order.
+        active_seed_id: The active seed, if any.
+        active_persona_id: The active persona, if any.
+        created_at: When it was made; now, by default.
+        updated_at: When it was last changed; `created_at`, by default.
+        metadata: Free-form: strings to JSON values.
+        extra: The keys of the document that this release does not know, with their values.
+        revision: Stands for what the file held when the store loaded or saved this object, for it to notice a change by
+            another; None before. The store's to set.
+
+    Raises:
+        TypeError: If an argument, or what is assigned to an attribute, is of another type.
+    """
+
+    user_id: str = field(validator=_text)
+    id: SessionId = field(default=None, converter=_session_id, on_setattr=attrs.setters.frozen)
+    user_messages: list[UserMessage] = _list_of(UserMessage)
+    agent_responses: list[AgentResponse] = _list_of(AgentResponse)
+    trajectory_steps: list[TrajectoryStepRecord] = _list_of(TrajectoryStepRecord)
+    active_seed_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
+    active_persona_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
+    created_at: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
+    updated_at: datetime = field(
+        default=attrs.Factory(lambda self: self.created_at, takes_self=True), validator=_moment, kw_only=True
+    )
+    metadata: dict[str, Any] = field(factory=dict, validator=instance_of(dict), kw_only=True)
+    extra: dict[str, Any] = _extra()
+    revision: bytes | None = field(default=None, init=False, eq=False, repr=False)
+
+    def add_user_message(self, content: str) -> None:
+        """Append what the user said, as of now.
+
+        Raises:
+            TypeError: If *content* is not a string.
+        """
+        self.user_messages.append(UserMessage(content))
+        self._touch()
+
+    def add_agent_response(self, response: AgentResponse) -> None:
+        """Append what the agent answered.
+
+        Raises:
+            TypeError: If *response* is not an `AgentResponse`.
+        """
+        self.agent_responses.append(_checked(response, AgentResponse))
+        self._touch()
+
+    def extend_trajectory(self, steps: Iterable[TrajectoryStepRecord]) -> None:
+        """Append tool calls; without any, nothing changes.
+
+        Raises:
+            TypeError: If one of *steps* is not a `TrajectoryStepRecord`; none is then appended.
+        """
+        if checked := [_checked(step, TrajectoryStepRecord) for step in steps]:
+            self.trajectory_steps.extend(checked)
+            self._touch()
+
+    def set_active_seed(self, seed_id: str | None) -> None:
+        """Set the active seed, or none.
+
+        Raises:
+            TypeError: If *seed_id* is neither a string nor None.
+        """
+        self.active_seed_id = seed_id
+        self._touch()
+
+    def set_active_persona(self, persona_id: str | None) -> None:
+        """Set the active persona, or none.
+
+        Raises:
+            TypeError: If *persona_id* is neither a string nor None.
+        """
+        self.active_persona_id = persona_id
+        self._touch()
+
+    def set_metadata(self, key: str, value: Any) -> None:
+        """Set a metadata value: any JSON value. Whether it is one is checked on saving.
+
+        Raises:
+            TypeError: If *key* is not a string.
+        """
+        self.metadata[_checked(key, str)] = value
+        self._touch()
+
+    def get_metadata(self, key: str, default: Any = None) -> Any:
+        """Give a metadata value, or *default* if there is none."""
+        return self.metadata.get(key, default)
+
+    @property
+    def trajectory(self) -> Sequence[TrajectoryStepRecord]:
+        """The tool calls, in order."""
+        return self.trajectory_steps
+
+    @property
+    def exchange_count(self) -> int:
+        """How many user messages have an answer: the lesser of the counts of messages and responses."""
+        return min(len(self.user_messages), len(self.agent_responses))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the user has said nothing."""
+        return not self.user_messages
+
+    def _touch(self) -> None:
+        now = timestamps.now()
+        # A clock may stand still between two changes; the second one is later all the same.
+        self.updated_at = now if now != self.updated_at else now + timedelta(microseconds=1)
+
+
+def _checked(value: _T, kind: type[_T]) -> _T:
+    if not isinstance(value, kind):
+        raise TypeError(f"a {kind.__name__} is expected, not {type(value).__name__}")
+    return value
+
+
+@attrs.frozen
+class SessionSummary:
+    """What a list of sessions shows of one.
+
+    Attributes:
+        id: The session's id.
+        user_id: Who it belongs to.
+        message_count: How many messages the user sent.
+        active_seed_id: The active seed, if any.
+        project_id: The project: the document's ``project_id``, else ``project_id`` in the metadata, else the first of
+            ``project_ids`` there (a string, a comma-separated list or an array); None if there is none.
+        title: ``title`` in the metadata, else the first line of the first message, at most 60 characters of it; None
+            if there is neither.
+        created_at: When it was made.
+        updated_at: When it was last changed.
+    """
+
+    id: str
+    user_id: str
+    message_count: int
+    active_seed_id: str | None
+    project_id: str | None
+    title: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+def _is_hours(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if type(value) not in {int, float}:
+        raise TypeError(f"'{attribute.name}' must be int or float, not {type(value).__name__}")
+    if not math.isfinite(value):
+        raise ValueError(f"'{attribute.name}' must be finite, not {value}")
+
+
+@attrs.frozen
+class PruneConfig:
+    """Which sessions `StateStore.prune` removes; 0 switches a rule off.
+
+    Attributes:
+        max_sessions: How many sessions stay, the latest.
+        ttl_hours: How long a session stays after its last change, in hours.
+
+    Raises:
+        TypeError: If an argument is not a number.
+        ValueError: If an argument is negative or not finite.
+    """
+
+    max_sessions: int = field(default=100, validator=[_is_int, ge(0)])
+    ttl_hours: float = field(default=168, validator=[_is_hours, ge(0)])
