@@ -1,0 +1,235 @@
+"""One lock per category: a fair queue for the threads of a process, a file lock between processes.
+
+The file lock is filelock's `lock_descriptor`: the operating system's own lock (flock on POSIX), which ends with its
+process, however that dies, and never becomes a soft lock. The lock file holds nothing and is never removed.
+
+Two files stand for one lock. A process that wants ``<category>.lock`` must first hold ``<category>.turn``, and gives
+that back once it has the other: so a process that releases the lock and wants it again at once comes after the one that
+waits, and only one process at a time waits for the lock itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from filelock import lock_descriptor, unlock_descriptor
+
+from oxios_state.errors import LockTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_POLL = 0.001  # seconds between two tries for a file lock that another process holds
+_LONGEST_STEM = 250  # bytes: leaves room for the extension in a file name of 255
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class _Lock:
+    """A category's lock in this process, whatever stores and threads share it.
+
+    Threads queue first come, first served. The one that releases hands the lock to the next by setting ``owner`` to
+    ``_HANDED_OVER`` before it wakes it, so that no third thread slips in between.
+    """
+
+    _HANDED_OVER = 0  # no thread's identity
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.owner: int | None = None
+        self.depth = 0
+        self.descriptor = -1
+        self._waiting: deque[threading.Lock] = deque()
+        self._state = threading.Lock()  # guards owner and _waiting
+
+    def wait_for_turn(self, timeout: float) -> bool:
+        """Become the owner in this process; False if that took longer than *timeout* seconds."""
+        with self._state:
+            if self.owner is None:
+                self.owner = threading.get_ident()
+                return True
+            woken = threading.Lock()
+            woken.acquire()
+            self._waiting.append(woken)
+        try:
+            if woken.acquire(timeout=max(timeout, 0)):
+                self.owner = threading.get_ident()
+                return True
+        except BaseException:  # an interrupt: the place in the queue must not stay behind
+            if not self._withdraw(woken):
+                self.pass_on()
+            raise
+        if self._withdraw(woken):
+            return False
+        self.owner = threading.get_ident()  # handed over in the instant that the wait ended
+        return True
+
+    def _withdraw(self, woken: threading.Lock) -> bool:
+        with self._state:
+            if woken in self._waiting:
+                self._waiting.remove(woken)
+                return True
+            return False
+
+    def pass_on(self) -> None:
+        """Hand the lock to the thread that has waited longest, or leave it free."""
+        with self._state:
+            if self._waiting:
+                self.owner = self._HANDED_OVER
+                self._waiting.popleft().release()
+            else:
+                self.owner = None
+
+
+class _Process:
+    """What the threads of one process share."""
+
+    def __init__(self) -> None:
+        self.guard = threading.RLock()  # guards the two below, also across a fork
+        self.locks: WeakValueDictionary[tuple[int, int], _Lock] = WeakValueDictionary()  # by device and inode
+        self.descriptors: set[int] = set()  # those open on lock files
+
+    def lock_of(self, descriptor: int) -> _Lock:
+        """Give the one lock for the lock file that *descriptor* is open on."""
+        status = os.fstat(descriptor)
+        with self.guard:
+            lock = self.locks.get((status.st_dev, status.st_ino))
+            if lock is None:
+                lock = self.locks[status.st_dev, status.st_ino] = _Lock()
+            return lock
+
+    def open(self, path: str) -> int:
+        with self.guard:
+            descriptor = os.open(path, _OPEN_FLAGS, 0o600)
+            self.descriptors.add(descriptor)
+            return descriptor
+
+    def close(self, descriptor: int) -> None:
+        with self.guard:
+            self.descriptors.discard(descriptor)
+            os.close(descriptor)
+
+    def hold_still(self) -> None:
+        self.guard.acquire()
+
+    def go_on(self) -> None:
+        self.guard.release()
+
+    def start_afresh(self) -> None:
+        """Forget, in a forked child, the parent's locks, which a thread that is not here may hold for ever.
+
+        A descriptor that both processes have would keep a lock after the parent's death, so the child closes its own.
+        """
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.guard, self.locks, self.descriptors = threading.RLock(), WeakValueDictionary(), set()
+
+
+_process = _Process()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_process.hold_still,
+        after_in_parent=_process.go_on,
+        after_in_child=_process.start_afresh,
+    )
+
+
+@contextmanager
+def hold(directory: Path, category: str, timeout: float) -> Iterator[None]:
+    """Hold the lock of *category*, whose files are in *directory*; re-entrant in a thread.
+
+    Args:
+        directory: An existing directory. The lock is shared by all who name the same one, by whatever path.
+        category: The category, of any length.
+        timeout: How long to wait, in seconds, for the threads of this process and for other processes together.
+
+    Raises:
+        LockTimeoutError: If the lock was not free in time.
+        OSError: If a lock file cannot be opened, or the file system has no locks.
+    """
+    lock = _acquire(directory, category, timeout)
+    try:
+        yield
+    finally:
+        _release(lock)
+
+
+def _acquire(directory: Path, category: str, timeout: float) -> _Lock:
+    deadline = time.monotonic() + timeout
+    stem = os.path.join(directory, _stem(category))
+    descriptor = _process.open(f"{stem}.lock")
+    kept = False
+    try:
+        lock = _process.lock_of(descriptor)
+        if lock.owner == threading.get_ident():
+            lock.depth += 1
+            return lock
+        if lock.wait_for_turn(deadline - time.monotonic()):
+            try:
+                kept = _wait_for_processes(f"{stem}.turn", descriptor, deadline)
+            finally:
+                if not kept:
+                    lock.pass_on()
+        if not kept:
+            raise LockTimeoutError(f"the lock of category {category!r} was not free within {timeout:g} s: {stem}.lock")
+        lock.depth, lock.descriptor = 1, descriptor
+        return lock
+    finally:
+        if not kept:
+            _process.close(descriptor)
+
+
+def _release(lock: _Lock) -> None:
+    if lock.pid != os.getpid():
+        return  # forked inside the block: the lock is the parent's, and this process gave up its descriptor
+    lock.depth -= 1
+    if lock.depth:
+        return
+    try:
+        unlock_descriptor(lock.descriptor)
+    finally:
+        _process.close(lock.descriptor)
+        lock.pass_on()
+
+
+def _wait_for_processes(turn_path: str, descriptor: int, deadline: float) -> bool:
+    turn = _process.open(turn_path)
+    try:
+        if not _wait_for_file(turn, turn_path, deadline):
+            return False
+        try:
+            return _wait_for_file(descriptor, turn_path, deadline)
+        finally:
+            unlock_descriptor(turn)
+    finally:
+        _process.close(turn)
+
+
+def _wait_for_file(descriptor: int, path: str, deadline: float) -> bool:
+    while True:
+        try:
+            if lock_descriptor(descriptor, blocking=False):
+                return True
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                reason = "the file system has no file locks, and a store is not safe without them"
+                raise OSError(error.errno, reason, path) from error
+            raise
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            return False
+        time.sleep(min(_POLL, remaining))
+
+
+def _stem(category: str) -> str:
+    stem = category.replace("%", "%25").replace("/", "%2F")
+    return stem if len(stem.encode()) <= _LONGEST_STEM else blake2b(stem.encode(), digest_size=32).hexdigest()
