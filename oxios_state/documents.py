@@ -1,0 +1,192 @@
+"""Documents: markdown and JSON by category and name, and the lock of a category."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from oxios_state import codec, files, jsontext, locks, names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_T = TypeVar("_T")
+_D = TypeVar("_D")
+
+
+class DocumentStore:
+    """The documents in one directory: what `StateStore` builds on."""
+
+    def __init__(self, base_path: str | os.PathLike[str], *, durable: bool = True, lock_timeout: float = 30.0) -> None:
+        if not isinstance(durable, bool):
+            raise TypeError(f"durable must be bool, not {type(durable).__name__}")
+        self._tree = files.Tree(Path(os.path.abspath(os.path.expanduser(os.fspath(base_path)))), durable=durable)
+        self._lock_timeout = _checked_timeout(lock_timeout)
+
+    def __repr__(self) -> str:
+        settings = f"durable={self.durable}, lock_timeout={self.lock_timeout}"
+        return f"{type(self).__name__}({str(self.base_path)!r}, {settings})"
+
+    @property
+    def base_path(self) -> Path:
+        """The directory, absolute."""
+        return self._tree.base
+
+    @property
+    def durable(self) -> bool:
+        """Whether a save returns only when the data would survive a power cut."""
+        return self._tree.durable
+
+    @property
+    def lock_timeout(self) -> float:
+        """How long to wait for a lock, in seconds."""
+        return self._lock_timeout
+
+    def save_markdown(self, category: str, name: str, content: str) -> None:
+        """Save a markdown document: the text exactly, in UTF-8. Atomic; the last writer wins.
+
+        Raises:
+            InvalidNameError: If *category* or *name* is not allowed.
+            UnsupportedValueError: If *content* has a lone surrogate.
+            LockTimeoutError: If the category's lock was not free in time.
+            DurabilityError: If it is saved, but a power cut could undo it.
+            TypeError: If *content* is not a string.
+        """
+        path = self._path(category, name, ".md")
+        if not isinstance(content, str):
+            raise TypeError(f"content must be str, not {type(content).__name__}")
+        self._save(category, path, jsontext.encode_text(content, path))
+
+    def load_markdown(self, category: str, name: str) -> str | None:
+        """Load a markdown document; None if there is none.
+
+        Raises:
+            InvalidNameError: If *category* or *name* is not allowed.
+            CorruptStateError: If it is not UTF-8 text in a regular file.
+        """
+        path = self._path(category, name, ".md")
+        raw = files.read(path)
+        return None if raw is None else jsontext.decode_text(raw, path)
+
+    def save_json(self, category: str, name: str, data: Any) -> None:
+        """Save a JSON document. Atomic; the last writer wins.
+
+        Args:
+            category: The category.
+            name: The document's name.
+            data: A JSON value, or what `converter` makes one of: an attrs class or dataclass, with `datetime`, `UUID`,
+                `Path`, `Enum`, `Decimal`, `bytes` (base64), sets and classes in it.
+
+        Raises:
+            InvalidNameError: If *category* or *name* is not allowed.
+            UnsupportedValueError: If the kernel could not read *data* back; with the path to the value.
+            LockTimeoutError: If the category's lock was not free in time.
+            DurabilityError: If it is saved, but a power cut could undo it.
+        """
+        path = self._path(category, name, ".json")
+        self._save(category, path, codec.encode_json(data, path))
+
+    @overload
+    def load_json(self, category: str, name: str, type: type[_T], default: None = None) -> _T | None: ...
+    @overload
+    def load_json(self, category: str, name: str, type: type[_T], default: _D) -> _T | _D: ...
+    @overload
+    def load_json(self, category: str, name: str, type: Any = Any, default: Any = None) -> Any: ...
+    def load_json(self, category: str, name: str, type: Any = Any, default: Any = None) -> Any:
+        """Load a JSON document.
+
+        Args:
+            category: The category.
+            name: The document's name.
+            type: What to make of it: a class, or a type such as ``list[int]``, that `converter` knows. Nothing is
+                coerced. By default the plain value.
+            default: What to give if there is no such document.
+
+        Raises:
+            InvalidNameError: If *category* or *name* is not allowed.
+            CorruptStateError: If it is not JSON, or not a *type*; with what is wrong where.
+        """
+        path = self._path(category, name, ".json")
+        raw = files.read(path)
+        return default if raw is None else codec.decode_json(raw, type, path)
+
+    def list_category(self, category: str) -> list[str]:
+        """List the documents of a category: names without extension, sorted, each once.
+
+        Only this category's own are listed, not those of the categories below it. A file whose name this library
+        refuses is left out.
+
+        Raises:
+            InvalidNameError: If *category* is not allowed.
+        """
+        names.check_category(category)
+        return sorted({name for name, extension in self._tree.scan(category) if names.is_allowed(name, extension)})
+
+    def delete_file(self, category: str, name: str) -> bool:
+        """Delete the JSON document of this name if there is one, else the markdown document.
+
+        Returns:
+            Whether something was deleted.
+
+        Raises:
+            InvalidNameError: If *category* or *name* is not allowed.
+            LockTimeoutError: If the category's lock was not free in time.
+            DurabilityError: If it is deleted, but a power cut could undo that.
+        """
+        paths = [self._path(category, name, ".md")]
+        if names.is_allowed(name, ".json"):
+            paths.insert(0, self._path(category, name, ".json"))
+        return self._delete(category, paths)
+
+    @contextmanager
+    def lock(self, category: str, timeout: float | None = None) -> Iterator[None]:
+        """Hold a category's lock: a context manager for a read-modify-write of the caller's own.
+
+        Others who change the category wait: threads in the order in which they came, and other processes, but not the
+        kernel, which takes no locks. Re-entrant in a thread. In a forked child the lock stays the parent's.
+
+        Args:
+            category: The category.
+            timeout: How long to wait, in seconds; `lock_timeout` by default.
+
+        Raises:
+            InvalidNameError: If *category* is not allowed.
+            LockTimeoutError: If the lock was not free in time.
+            TypeError, ValueError: If *timeout* is not a number, negative or not finite.
+        """
+        names.check_category(category)
+        timeout = self.lock_timeout if timeout is None else _checked_timeout(timeout)
+        with locks.hold(self._tree.make_own_directory("locks"), category, timeout):
+            yield
+
+    def _path(self, category: str, name: str, extension: str) -> Path:
+        names.check_category(category)
+        names.check_name(name, extension)
+        return self._tree.document(category, name, extension)
+
+    def _save(self, category: str, path: Path, content: bytes) -> None:
+        with files.Staged(self._tree, path, content) as staged:
+            with self.lock(category):
+                staged.replace()
+            staged.sync()
+
+    def _delete(self, category: str, paths: list[Path]) -> bool:
+        """Delete the first of *paths* that is there."""
+        if not any(map(os.path.lexists, paths)):
+            return False  # without making a lock in a directory that may not exist
+        with self.lock(category):
+            deleted = any(map(self._tree.remove, paths))
+            if deleted:
+                self._tree.sync(paths[0].parent, "the document is deleted")
+        return deleted
+
+
+def _checked_timeout(seconds: float) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"a time-out is a number of seconds, not {type(seconds).__name__}")
+    if not 0 <= seconds <= threading.TIMEOUT_MAX:
+        raise ValueError(f"a time-out must be finite and not negative: {seconds!r}")
+    return seconds

@@ -1,0 +1,75 @@
+"""Which sessions go, and when it is time to look: no I/O."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from oxios_state.model import PruneConfig, SessionSummary
+
+_HOUR = timedelta(hours=1)
+
+
+def choose(
+    summaries: Iterable[SessionSummary],
+    config: PruneConfig,
+    now: datetime,
+    keep: Callable[[SessionSummary], object] | None = None,
+) -> list[SessionSummary]:
+    """Choose the sessions to remove, the oldest first.
+
+    Args:
+        summaries: The sessions that there are, the latest first.
+        config: The rules.
+        now: The time, with a time zone.
+        keep: What it returns true for stays and does not count.
+    """
+    candidates = [summary for summary in summaries if keep is None or not keep(summary)]
+    stay = config.max_sessions or len(candidates)
+    if config.ttl_hours:
+        fresh = sum((now - summary.updated_at) / _HOUR <= config.ttl_hours for summary in candidates)
+        stay = min(stay, fresh)  # the fresh ones come first
+    return candidates[stay:][::-1]
+
+
+class PruneThrottle:
+    """Lets one caller in a while prune, however many threads ask. Share one between the threads of a process.
+
+    Args:
+        cooldown: The least time between two prunes, in seconds or as a `datetime.timedelta`.
+        clock: Gives the time in seconds; it never goes back. For tests.
+
+    Raises:
+        TypeError: If *cooldown* is neither a number nor a timedelta.
+        ValueError: If *cooldown* is negative or not a number.
+    """
+
+    def __init__(self, cooldown: float | timedelta, *, clock: Callable[[], float] = time.monotonic) -> None:
+        seconds = cooldown.total_seconds() if isinstance(cooldown, timedelta) else cooldown
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            raise TypeError(f"a cooldown is a number of seconds or a timedelta, not {type(cooldown).__name__}")
+        if math.isnan(seconds) or seconds < 0:
+            raise ValueError(f"a cooldown must not be negative: {cooldown!r}")
+        self._cooldown = seconds
+        self._clock = clock
+        self._last = -math.inf
+        self._lock = threading.Lock()  # of those who ask in the same instant, one may see the old _last
+
+    def __repr__(self) -> str:
+        return f"PruneThrottle({self._cooldown!r})"
+
+    def should_prune(self) -> bool:
+        """Say whether it is time: true the first time and then at most once per cooldown."""
+        with self._lock:
+            now = self._clock()
+            if now - self._last < self._cooldown:
+                return False
+            self._last = now
+            return True
