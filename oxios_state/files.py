@@ -5,6 +5,7 @@ A document appears and changes by ``rename`` alone, which POSIX makes atomic: a 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -112,8 +113,12 @@ class Tree:
         except FileExistsError:
             if not os.path.samefile(path, target):  # the rest of a move that was cut off
                 raise
+        except PermissionError:  # the file system has no hard links; on these, a power cut may also take the file
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+            os.rename(path, target)
         self.sync(target.parent, f"{target.name} is there")
-        os.unlink(path)
+        self.remove(path)
 
     def sync(self, directory: Path, done: str) -> None:
         """Make what was done in *directory* survive a power cut.

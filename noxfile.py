@@ -1,0 +1,103 @@
+"""What is checked, and how: `nox` runs lint, types, tests, coverage and docs; `nox -l` lists the rest."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+COVERAGE_DIRECTORY = Path(".nox/coverage").absolute()
+
+nox.needs_version = ">=2025.2.9"
+nox.options.error_on_missing_interpreters = False  # not even in CI, where nox would: it says which it skips
+
+
+def _let_pyenv_show_all() -> None:
+    """Have pyenv's shims find each supported Python that it holds, not just the one that is selected."""
+    if shutil.which("pyenv") is None:
+        return
+    held = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True).stdout.split()
+    current = subprocess.run(["pyenv", "version-name"], capture_output=True, text=True, check=True).stdout.strip()
+    found = [version for minor in PYTHONS for version in held if re.fullmatch(rf"{re.escape(minor)}\.\d+", version)]
+    os.environ["PYENV_VERSION"] = ":".join([current, *found])
+
+
+_let_pyenv_show_all()
+
+
+def _group(name: str) -> list[str]:
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+def _run_tests(session: nox.Session) -> None:
+    # Without the safe path, `-m` would put the checkout before the installed wheel.
+    env = {"COVERAGE_FILE": str(COVERAGE_DIRECTORY / session.name), "PYTHONSAFEPATH": "1"}
+    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=env)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install(*_group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly, and what a user's type checker sees of the public API."""
+    session.install(".", *_group("types"))
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Test the wheel with orjson, on each supported Python."""
+    session.install(".[fast]", *_group("tests"))
+    _run_tests(session)
+
+
+@nox.session(python=PYTHONS[-1])
+def tests_plain(session: nox.Session) -> None:
+    """Test the wheel without the optional extra."""
+    session.install(".", *_group("tests"))
+    _run_tests(session)
+
+
+@nox.session(python=PYTHONS[0])
+def tests_lowest(session: nox.Session) -> None:
+    """Test the wheel with the lowest releases that it says it takes."""
+    required = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["fast"]]
+    session.install(".", *(requirement.replace(">=", "==") for requirement in required), *_group("tests"))
+    _run_tests(session)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Demand that the tests that ran before, together, reach every line and branch."""
+    session.install(*_group("tests"))
+    env = {"COVERAGE_FILE": str(COVERAGE_DIRECTORY / "combined")}
+    session.run("coverage", "combine", str(COVERAGE_DIRECTORY), env=env)
+    session.run("coverage", "report", env=env)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run the main job as the README does, on the files that ship with it and on a directory of the reader's."""
+    session.install(".")
+    session.run("python", "docs/quickstart.py")
+    own = shutil.copytree("docs/sample_state", session.create_tmp() + "/state", dirs_exist_ok=True)
+    session.run("python", "docs/quickstart.py", str(own))
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure: prints ratios, each of two things done in the same run."""
+    session.install(".[fast]")
+    session.run("python", "tests/benchmarks/import_cost.py")

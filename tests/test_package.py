@@ -1,0 +1,121 @@
+"""The package as a whole: what it exports and documents, how it is laid out, and the examples in its documentation."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import oxios_state
+
+PROJECT = Path(__file__).parents[1]
+PACKAGE = Path(oxios_state.__file__).parent
+FLOORS = [
+    {"errors"},
+    {"model", "locks", "names", "timestamps", "jsontext", "conversion", "pruning"},
+    {"codec", "files"},
+    {"summaries"},
+    {"documents", "store"},
+]
+
+
+def _public_callables() -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = []
+    for name in oxios_state.__all__:
+        thing = getattr(oxios_state, name)
+        if inspect.isclass(thing):
+            found.append((name, thing))
+            found += [
+                (f"{name}.{attribute}", value)
+                for cls in thing.__mro__
+                if cls.__module__.startswith("oxios_state")
+                for attribute, value in vars(cls).items()
+                if not attribute.startswith("_") and (callable(value) or isinstance(value, property | classmethod))
+            ]
+    return found
+
+
+def test_everything_exported_is_there_and_sorted() -> None:
+    assert all(hasattr(oxios_state, name) for name in oxios_state.__all__)
+    assert oxios_state.__all__ == sorted(oxios_state.__all__)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", oxios_state.__version__)
+
+
+@pytest.mark.parametrize(
+    ("name", "thing"), _public_callables(), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_everything_public_is_documented(name: str, thing: object) -> None:
+    assert inspect.getdoc(thing), name
+
+
+def test_a_method_that_saves_says_what_it_raises() -> None:
+    for name in ("save_json", "save_markdown", "save_session", "update_session", "edit_session", "prune", "lock"):
+        assert "Raises:" in (inspect.getdoc(getattr(oxios_state.StateStore, name)) or "")
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_a_module_is_short_and_imports_from_its_floor_or_below(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 330
+    if path.stem == "__init__":
+        return
+    floor = next(i for i, floor in enumerate(FLOORS) if path.stem in floor)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("oxios_state"):
+            module = (node.module or "").removeprefix("oxios_state").removeprefix(".")
+            for imported in [module] if module else [alias.name for alias in node.names]:
+                assert any(imported in floor for floor in FLOORS[: floor + 1]), f"{path.stem} imports {imported}"
+
+
+@pytest.mark.parametrize(
+    "path", [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))], ids=lambda p: p.name
+)
+def test_the_examples_of_the_documentation_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    results = doctest.testfile(str(path), module_relative=False)
+    assert results.failed == 0
+    if path.name == "README.md":
+        assert results.attempted > 10
+
+
+def test_the_commands_of_the_readme_are_these() -> None:
+    readme = (PROJECT / "README.md").read_text()
+    assert "    python -m pip install . && python docs/quickstart.py " in readme
+    assert "    python -m pip install nox && nox " in readme
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_quickstart_does_the_main_job(tmp_path: Path, *, own: bool) -> None:
+    arguments = [str(tmp_path / "state")] if own else []
+    quickstart = PROJECT / "docs/quickstart.py"
+    done = subprocess.run([sys.executable, quickstart, *arguments], capture_output=True, text=True, check=True)
+    assert "There are 3." in done.stdout
+    assert "unchanged:     True" in done.stdout
+    assert ("would move 0 sessions" if own else "moved 3 sessions") in done.stdout
+
+
+def test_the_package_imports_nothing_but_its_dependencies() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; import oxios_state; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    top = {module.partition(".")[0] for module in done.stdout.split()}
+    foreign = {module for module in top - set(sys.stdlib_module_names) if not module.startswith(("_", "a1_coverage"))}
+    assert foreign <= {
+        "oxios_state",
+        "attr",
+        "attrs",
+        "cattrs",
+        "filelock",
+        "dateutil",
+        "typing_extensions",
+        "coverage",
+    }

@@ -1,0 +1,186 @@
+"""Pruning, through the public store."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oxios_state import (
+    InvalidNameError,
+    LockTimeoutError,
+    PruneConfig,
+    PruneThrottle,
+    Session,
+    SessionSummary,
+    StateStore,
+    UserMessage,
+    files,
+)
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ALL_RULES_OFF = PruneConfig(max_sessions=0, ttl_hours=0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StateStore:
+    return StateStore(tmp_path / "state", lock_timeout=5)
+
+
+def saved(store: StateStore, session_id: str, *, minutes: int = 0, **fields: Any) -> Session:
+    session = Session("user", session_id, created_at=NOON + timedelta(minutes=minutes), **fields)
+    store.save_session(session)
+    return session
+
+
+def ids(found: list[SessionSummary]) -> list[str]:
+    return [summary.id for summary in found]
+
+
+def test_a_dry_run_removes_nothing_and_says_what_would_go(store: StateStore) -> None:
+    for i in range(3):
+        saved(store, f"s{i}", minutes=i)
+    assert ids(store.prune(PruneConfig(1, 0), dry_run=True)) == ["s0", "s1"]
+    assert ids(store.list_sessions()) == ["s2", "s1", "s0"]
+    assert ids(store.prune(PruneConfig(1, 0))) == ["s0", "s1"]
+
+
+def test_what_is_kept_stays_and_does_not_count(store: StateStore) -> None:
+    for i in range(4):
+        saved(store, f"s{i}", minutes=i)
+    assert ids(store.prune(PruneConfig(1, 1), keep=lambda summary: summary.id in {"s0", "s3"})) == ["s1", "s2"]
+    assert ids(store.list_sessions()) == ["s3", "s0"]
+
+
+def test_a_corrupt_session_is_never_removed(store: StateStore) -> None:
+    saved(store, "s")
+    (store.base_path / "sessions/s.json").write_bytes(b"{")
+    assert store.prune(PruneConfig(1, 1)) == []
+    assert (store.base_path / "sessions/s.json").exists()
+
+
+@pytest.mark.parametrize("archive", [None, "archive/sessions"])
+def test_a_session_that_was_saved_or_deleted_since_it_was_listed_is_not_removed(
+    store: StateStore, archive: str | None
+) -> None:
+    saved(store, "changed")
+    saved(store, "deleted")
+    saved(store, "old")
+
+    def change(summary: SessionSummary) -> bool:  # called between the listing and the removal
+        if summary.id == "changed":
+            store.save_session(Session("user", "changed", created_at=NOON, metadata={"new": True}))
+            store.delete_session("deleted")
+        return False
+
+    assert ids(store.prune(PruneConfig(0, 1), keep=change, archive=archive)) == ["old"]
+    assert ids(store.list_sessions()) == ["changed"]
+
+
+def test_archiving_moves_the_files_and_never_overwrites_one(store: StateStore) -> None:
+    contents = []
+    for text in ("first", "second", "third"):
+        session = saved(store, "s", user_messages=[UserMessage(text, timestamp=NOON)])
+        contents.append((store.base_path / "sessions/s.json").read_bytes())
+        assert ids(store.prune(PruneConfig(0, 1), archive="archive/sessions")) == [session.id]
+    assert store.list_category("archive/sessions") == ["s", "s.2", "s.3"]
+    archived = store.base_path / "archive/sessions"
+    assert [(archived / f"{name}.json").read_bytes() for name in ("s", "s.2", "s.3")] == contents
+
+
+def test_an_archiving_that_was_cut_off_is_finished(store: StateStore) -> None:
+    saved(store, "s")
+    (store.base_path / "archive").mkdir()
+    os.link(store.base_path / "sessions/s.json", store.base_path / "archive/s.json")
+    assert ids(store.prune(PruneConfig(0, 1), archive="archive")) == ["s"]
+    assert store.list_category("archive") == ["s"]
+    assert store.list_sessions() == []
+
+
+def test_a_file_system_without_hard_links_archives_all_the_same(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    for _ in range(2):
+        saved(store, "s")
+        assert ids(store.prune(PruneConfig(0, 1), archive="archive")) == ["s"]
+    assert store.list_category("archive") == ["s", "s.2"]
+
+
+def test_sessions_are_not_archived_into_themselves(store: StateStore) -> None:
+    with pytest.raises(InvalidNameError, match="into their own category"):
+        store.prune(archive="sessions")
+
+
+def test_one_session_that_cannot_be_removed_does_not_keep_the_others(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        saved(store, name)
+    remove = files.Tree.remove
+
+    def remove_but_b(self: files.Tree, path: Path) -> bool:
+        if path.stem == "b":
+            raise PermissionError(1, "Operation not permitted", str(path))
+        return remove(self, path)
+
+    monkeypatch.setattr(files.Tree, "remove", remove_but_b)
+    with pytest.raises(PermissionError, match=r"b\.json") as caught:
+        store.prune(PruneConfig(0, 1))
+    assert caught.value.__notes__ == ["2 sessions were removed, 1 could not be"]
+    assert ids(store.list_sessions()) == ["b"]
+
+
+def test_a_lock_that_is_not_had_ends_the_prune(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(store, "s")
+
+    def refuse(*_: object) -> None:
+        raise LockTimeoutError("the lock")
+
+    monkeypatch.setattr(StateStore, "lock", refuse)
+    with pytest.raises(LockTimeoutError):
+        store.prune(PruneConfig(0, 1))
+
+
+def test_pruning_sweeps_the_temporary_files_of_dead_writers(store: StateStore) -> None:
+    saved(store, "s")
+    left = store.base_path / "sessions/.oxios_state.0123456789abcdef.tmp"
+    left.write_bytes(b"half")
+    store.prune(ALL_RULES_OFF, dry_run=True)
+    assert left.exists()
+    store.prune(ALL_RULES_OFF)
+    assert not left.exists()
+
+
+def test_a_save_with_prune_prunes_when_the_throttle_allows(store: StateStore) -> None:
+    now = [0.0]
+    throttle = PruneThrottle(60, clock=lambda: now[0])
+    config = PruneConfig(1, 0)
+    for i, expected in ((1, ["s1"]), (2, ["s2", "s1"]), (3, ["s3", "s2", "s1"])):
+        session = Session("u", f"s{i}", created_at=NOON + timedelta(minutes=i))
+        store.save_session_with_prune(session, config, throttle)
+        assert ids(store.list_sessions()) == expected
+    now[0] = 60.0
+    store.save_session_with_prune(Session("u", "s4", created_at=NOON + timedelta(minutes=4)), config, throttle)
+    assert ids(store.list_sessions()) == ["s4"]
+    store.save_session_with_prune(Session("u", "s5", created_at=NOON + timedelta(minutes=5)), config)
+    assert ids(store.list_sessions()) == ["s5"]
+
+
+def test_a_prune_that_fails_after_a_save_is_logged_and_not_raised(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(StateStore, "prune", fail)
+    store.save_session_with_prune(Session("u", "s"), PruneConfig())
+    assert store.load_session("s") is not None
+    assert "the session is saved, but pruning failed" in caplog.text
+    assert "Input/output error" in caplog.text
