@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import attrs
+import attrs
+import pytest
+
+from oxios_state import AgentResponse, Session, TrajectoryStepRecord, UnsupportedValueError, UserMessage, codec
+
+PATH = Path("sessions/s.json")
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+both_engines = pytest.mark.usefixtures("engine")
+
+
+def make_session(**changes: Any) -> Session:
+    """Make a session with one record of each kind."""
+    session = Session("u", "s")
+    session.add_user_message("hello")
+    session.add_agent_response(AgentResponse("hi"))
+    session.extend_trajectory([TrajectoryStepRecord("grep", {})])
+    for name, value in changes.items():
+        setattr(session, name, value)
+    return session
+
+
+NAIVE = datetime(2026, 3, 1)  # noqa: DTZ001
+TOO_EARLY = datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))
+
+
+@attrs.define
+class Note:
+    text: str = ""
+
+
+@both_engines
+@pytest.mark.parametrize(
+    ("changes", "where", "reason"),
+    [
+        ({"metadata": {"scores": [1, 2, 3, nan]}}, "$.metadata.scores[3]", "nan is not JSON"),
+        ({"metadata": {"a b": 2**64}}, "$.metadata['a b']", "outside"),
+        ({"metadata": {"when": NOON}}, "$.metadata.when", "a datetime is not JSON"),
+        ({"metadata": {"when": NAIVE}}, "$.metadata.when", "has no time zone"),
+        ({"metadata": {"a": Path("x")}}, "$.metadata.a", "Path is not JSON"),
+        ({"metadata": {"a": [{1}]}}, "$.metadata.a[0]", "type set is not JSON"),
+        ({"metadata": {"a": b""}}, "$.metadata.a", "type bytes is not JSON"),
+        ({"metadata": {"a": Decimal(1)}}, "$.metadata.a", "type Decimal is not JSON"),
+        ({"metadata": {"a": Note()}}, "$.metadata.a", "type Note is not JSON"),
+        ({"metadata": {1: 1}}, "$.metadata", "the key 1 is not a string"),
+        ({"metadata": {"\ud800": 1}}, "$.metadata", "lone surrogate"),
+        ({"extra": {"new": [nan]}}, "$.new[0]", "nan is not JSON"),
+        ({"user_id": "\ud800"}, "$.user_id", "lone surrogate at character 0"),
+        ({"created_at": NAIVE}, "$.created_at", "has no time zone"),
+        ({"updated_at": TOO_EARLY}, "$.updated_at", ""),
+        (
+            {"user_messages": [UserMessage("a"), UserMessage("a", timestamp=NAIVE)]},
+            "$.user_messages[1].timestamp",
+            "zone",
+        ),
+        ({"user_messages": [UserMessage("a\ud800")]}, "$.user_messages[0].content", "lone surrogate at character 1"),
+        ({"user_messages": [UserMessage("a", extra={"x": {2}})]}, "$.user_messages[0].x", "type set is not JSON"),
+        ({"agent_responses": [AgentResponse("", timestamp=NAIVE)]}, "$.agent_responses[0].timestamp", "no time zone"),
+        ({"trajectory_steps": [TrajectoryStepRecord("t", {"a": nan})]}, "$.trajectory_steps[0].tool_args.a", "nan"),
+        ({"trajectory_steps": [TrajectoryStepRecord("t", NOON)]}, "$.trajectory_steps[0].tool_args", "a datetime"),
+    ],
+)
+def test_a_session_that_the_kernel_could_not_load_is_refused(changes: Any, where: str, reason: str) -> None:
+    with pytest.raises(UnsupportedValueError) as caught:
+        codec.encode_session(make_session(**changes), PATH)
+    assert (caught.value.path, caught.value.json_path) == (PATH, where)
+    assert reason in caught.value.reason
+
+
+@pytest.mark.parametrize("key", ["user_messages", "agent_responses", "trajectory_steps"])
+@pytest.mark.parametrize("record", ["text", {"content": "x"}, None, Session("u")])
+def test_what_was_put_among_the_records_in_place_is_refused(key: str, record: Any) -> None:
+    session = make_session()
+    getattr(session, key).append(record)
+    with pytest.raises(UnsupportedValueError, match=r" belongs here, not ") as caught:
+        codec.encode_session(session, PATH)
+    assert caught.value.json_path == f"$.{key}[1]"
+
+
+@both_engines
+def test_nesting_counts_from_the_document() -> None:
+    deepest: Any = 1
+    for _ in range(125):  # the session and its metadata are the other two
+        deepest = [deepest]
+    session = make_session(metadata={"m": deepest})
+    assert codec.decode_session(codec.encode_session(session, PATH), PATH) == session
+    session.metadata["m"] = [deepest]
+    with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels") as caught:
+        codec.encode_session(session, PATH)
+    assert caught.value.json_path == "$.metadata.m" + "[0]" * 125
+
+
+@both_engines
+@pytest.mark.parametrize("depth", [128, 400, 5000])
+def test_json_that_is_too_deep_for_the_kernel_is_refused_however_deep(depth: int) -> None:
+    value: Any = []
+    for _ in range(depth - 1):
+        value = [value]
+    with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels") as caught:
+        codec.encode_json(value, PATH)
+    assert caught.value.json_path == "$" + "[0]" * 127
+
+
+def test_json_that_holds_itself_is_refused() -> None:
+    value: dict[str, Any] = {}
+    value["me"] = value
+    with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels") as caught:
+        codec.encode_json(value, PATH)
+    assert caught.value.json_path == "$" + ".me" * 127
+
+
+def test_encoding_changes_nothing() -> None:
+    session = make_session(extra={"x": [1]})
+    before = copy.deepcopy(session)
+    codec.encode_session(session, PATH)
+    assert session == before
+
+
+@both_engines
+def test_a_class_that_holds_itself_is_refused() -> None:
+    @attrs.define
+    class Node:
+        next: Any = None
+
+    node = Node()
+    node.next = node
+    with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels, or in itself"):
+        codec.encode_json(node, PATH)

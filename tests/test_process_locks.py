@@ -1,0 +1,247 @@
+"""The lock of a category between processes: who gets in, when, what is left of one that dies, and what may fail."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+import pytest
+
+from oxios_state import LockTimeoutError, StateStore, locks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(autouse=True)
+def _deadline() -> Iterator[None]:
+    """A lock that is never given back fails its test instead of stopping all."""
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGALRM, lambda *_: pytest.fail("still waiting after 20 s"))
+        signal.alarm(20)
+        yield
+        signal.alarm(0)
+    else:
+        yield
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StateStore:
+    return StateStore(tmp_path / "state")
+
+
+@contextmanager
+def other_process(store: StateStore, category: str = "c") -> Iterator[subprocess.Popen[str]]:
+    """A process that takes the lock and keeps it until its input ends; it says when it got it."""
+    script = str(Path(__file__).with_name("workers.py"))
+    command = [sys.executable, "-P", script, "hold", str(store.base_path), category]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def heard(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def let_go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+
+
+def is_free(store: StateStore, category: str = "c") -> bool:
+    try:
+        with store.lock(category, timeout=0):
+            return True
+    except LockTimeoutError:
+        return False
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def until_in_turn(store: StateStore) -> None:
+    """Wait until another process waits for the lock of category c: until it holds the turn."""
+
+    def is_taken() -> bool:
+        descriptor = os.open(store.base_path / ".oxios_state/locks/c.turn", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            return not filelock.lock_descriptor(descriptor, blocking=False)
+        finally:
+            os.close(descriptor)
+
+    until(is_taken)
+
+
+def test_a_process_waits_for_another(store: StateStore) -> None:
+    with other_process(store) as process:
+        assert heard(process)
+        assert not is_free(store)
+        assert is_free(store, "another")
+        let_go(process)
+        assert heard(process) == "released"
+        assert is_free(store)
+
+
+def test_a_waiting_process_gets_in_at_once_and_is_not_starved(store: StateStore) -> None:
+    with ExitStack() as stack:
+        with store.lock("c"):
+            process = stack.enter_context(other_process(store))
+            until_in_turn(store)
+            let_go(process)
+            released = time.monotonic()
+        with store.lock("c"):  # asked for again at once: the other has had it by now
+            again = time.monotonic()
+            assert released <= float(heard(process)) <= again
+            assert again - released < 0.5
+
+
+def test_processes_get_the_lock_one_after_another(store: StateStore) -> None:
+    with ExitStack() as stack:
+        with store.lock("c"):
+            processes = [stack.enter_context(other_process(store)) for _ in range(3)]
+            until_in_turn(store)
+            for process in processes:
+                let_go(process)
+        assert all(float(heard(process)) for process in processes)
+        assert [heard(process) for process in processes] == ["released"] * 3
+
+
+def test_a_process_that_gives_up_leaves_no_trace(store: StateStore) -> None:
+    with other_process(store) as process:
+        heard(process)
+        start, work = time.monotonic(), time.thread_time()
+        with pytest.raises(LockTimeoutError, match=r"category 'c' was not free within 0\.3 s"), store.lock("c", 0.3):
+            pass
+        assert 0.3 <= time.monotonic() - start < 0.55
+        assert time.thread_time() - work < 0.1  # it slept
+        assert not is_free(store)
+        with other_process(store) as next_one:
+            until_in_turn(store)  # the turn was given back
+            let_go(process)
+            assert heard(next_one)
+    assert is_free(store)
+
+
+def test_a_time_out_counts_the_wait_for_threads_and_for_processes_together(store: StateStore) -> None:
+    def give_up() -> None:
+        with suppress(LockTimeoutError), store.lock("c", timeout=0.4):
+            pass
+
+    with other_process(store) as process:
+        heard(process)
+        first = threading.Thread(target=give_up)  # waits for the process
+        first.start()
+        until(lambda: first.ident in [lock.owner for lock in locks._process.locks.values()])
+        start = time.monotonic()
+        with pytest.raises(LockTimeoutError), store.lock("c", timeout=0.7):  # for the thread, then for the process
+            pass
+        assert 0.7 <= time.monotonic() - start < 0.95
+        first.join()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_an_interrupt_of_a_process_that_waits_lets_the_next_one_in(store: StateStore) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def take() -> None:
+        with store.lock("c"):
+            entered.set()
+
+    def send() -> None:
+        until_in_turn(store)
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    entered, main = threading.Event(), threading.get_ident()
+    sender, second = threading.Thread(target=send), threading.Thread(target=take)
+    former = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with other_process(store) as process:
+            heard(process)
+            sender.start()
+            with pytest.raises(KeyboardInterrupt), store.lock("c"):
+                pass
+            second.start()
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    second.join()
+    sender.join()
+    assert entered.is_set()
+    assert is_free(store)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_process_that_is_killed_frees_what_it_held(store: StateStore, *, waits: bool) -> None:
+    with ExitStack() as stack:
+        if waits:
+            stack.enter_context(store.lock("c"))
+        process = stack.enter_context(other_process(store))
+        if waits:
+            until_in_turn(store)
+        else:
+            assert heard(process)
+        process.kill()
+        process.wait()
+    assert is_free(store)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_a_clear_error(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(descriptor: int, *, blocking: bool = True) -> bool:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(locks, "lock_descriptor", refuse)
+        with pytest.raises(OSError, match="the file system has no file locks") as caught, store.lock("c"):
+            pass
+        assert caught.value.errno == code
+        assert Path(caught.value.filename).parent == store.base_path / ".oxios_state" / "locks"
+    assert is_free(store)
+
+
+@pytest.mark.parametrize(
+    ("function", "inside"), [("lock_descriptor", False), ("unlock_descriptor", False), ("unlock_descriptor", True)]
+)
+def test_a_failing_lock_call_passes_and_leaves_the_lock_free(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch, function: str, *, inside: bool
+) -> None:
+    def fail(*_: object, **__: object) -> bool:
+        raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="broken"), ExitStack() as stack:
+        if inside:
+            stack.enter_context(store.lock("c"))
+        patch.setattr(locks, function, fail)
+        if not inside:
+            stack.enter_context(store.lock("c"))
+    assert is_free(store)
+
+
+def test_a_pickled_store_has_the_same_settings_and_lock(tmp_path: Path) -> None:
+    store = StateStore(tmp_path, durable=False, lock_timeout=5)
+    copy = pickle.loads(pickle.dumps(store))
+    assert (copy.base_path, copy.durable, copy.lock_timeout) == (store.base_path, False, 5)
+    with other_process(store) as process:
+        heard(process)
+        assert not is_free(copy)
+    assert is_free(copy)
