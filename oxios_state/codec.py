@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from cattrs import BaseValidationError, ClassValidationError, IterableValidationError
+from cattrs import AttributeValidationNote, ClassValidationError, IterableValidationError, StructureHandlerNotFoundError
 from cattrs.fns import identity
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
@@ -51,7 +51,13 @@ def encode_json(data: Any, path: Path) -> bytes:
     Raises:
         UnsupportedValueError: If the kernel could not read it back.
     """
-    return jsontext.encode(converter.unstructure(data), path)
+    try:
+        value = converter.unstructure(data)
+    except RecursionError:
+        if not isinstance(data, dict | list | tuple):
+            raise UnsupportedValueError(path, f"nested deeper than {jsontext.DEEPEST} levels, or in itself") from None
+        value = data  # for the encoder to refuse it, with the path
+    return jsontext.encode(value, path)
 
 
 def decode_json(raw: bytes, type: Any, path: Path) -> Any:
@@ -66,7 +72,9 @@ def decode_json(raw: bytes, type: Any, path: Path) -> Any:
         return value
     try:
         return converter.structure(value, type)
-    except (BaseValidationError, TypeError, ValueError) as error:
+    except StructureHandlerNotFoundError:
+        raise
+    except Exception as error:
         faults = [(jsontext.json_path(keys), reason) for keys, reason in _faults(error, ())]
         reason = faults[0][1] + "".join(f"; {where}: {also}" for where, also in faults[1:])
         raise CorruptStateError(path, reason, json_path=faults[0][0]) from error
@@ -77,13 +85,17 @@ def _faults(error: BaseException, keys: tuple[str | int, ...]) -> Iterator[tuple
     if isinstance(error, ClassValidationError):
         noted, plain = error.group_exceptions()
         for inner, attribute in noted:
-            yield from _faults(inner, (*keys, attribute.name))
+            where = (*keys, attribute.name)
+            if isinstance(inner, KeyError) and inner.args == (attribute.name,):
+                yield where, "the key is missing"
+            else:
+                yield from _faults(inner, where)
     elif isinstance(error, IterableValidationError):
         located, plain = error.group_exceptions()
         for inner, item in located:
             yield from _faults(inner, (*keys, item.index))
     else:
-        yield keys, "the key is missing" if isinstance(error, KeyError) else str(error)
+        yield keys, str(error)
         return
     for inner in plain:
         yield from _faults(inner, keys)
@@ -92,7 +104,13 @@ def _faults(error: BaseException, keys: tuple[str | int, ...]) -> Iterator[tuple
 # The kernel's own classes. Keys that this release does not know come last, and are kept in `extra`.
 
 
-converter.register_structure_hook(SessionId, strict(str, SessionId))
+# The keys that a document may be without: of a session, and of an AgentResponse.
+_OPTIONAL = {
+    *("user_messages", "agent_responses", "trajectory_steps", "active_seed_id", "active_persona_id", "metadata"),
+    *("session_id", "seed_id", "phase_reached", "evaluation_passed"),
+}
+
+converter.register_unstructure_hook(SessionId, str)
 
 
 def _is_ours(cls: Any) -> bool:
@@ -103,10 +121,15 @@ def _is_ours(cls: Any) -> bool:
 def _structure_hook(cls: type) -> Hook:
     known = {field.name for field in attrs.fields(cls)} - NOT_ON_DISK
     overrides: dict[str, Any] = dict.fromkeys(NOT_ON_DISK, override(omit=True))
-    overrides["metadata"] = override(struct_hook=strict(dict))
+    overrides["metadata"] = override(struct_hook=strict(dict, identity))
+    overrides["duration_ms"] = override(struct_hook=strict(int, _duration))
     structure: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, converter, **overrides)
 
+    required = known - _OPTIONAL
+
     def hook(value: Any) -> Any:
+        if not value.keys() >= required:
+            raise _missing_keys(required - value.keys(), structure, value, cls)
         instance = structure(value, cls)
         if cls is AgentResponse and "seed_id" not in value:
             instance = attrs.evolve(instance, seed_id_absent=True)
@@ -115,6 +138,26 @@ def _structure_hook(cls: type) -> Hook:
         return instance
 
     return strict(dict, hook)
+
+
+def _missing_keys(missing: set[str], structure: Hook, value: Any, cls: type) -> ClassValidationError:
+    """Make the error for keys that the constructor has a default for and the document must have, and all others."""
+    faults: list[Exception] = [KeyError(key) for key in sorted(missing)]
+    for fault in faults:
+        fault.add_note(AttributeValidationNote("", fault.args[0], Any))
+    try:
+        structure(value, cls)
+    except ClassValidationError as error:
+        faults += [
+            fault for fault in error.exceptions if not (isinstance(fault, KeyError) and fault.args[0] in missing)
+        ]
+    return ClassValidationError("keys are missing", faults, cls)
+
+
+def _duration(value: int) -> int:
+    if not 0 <= value < 2**64:
+        raise ValueError(f"an integer from 0 to 2^64-1 is expected, not {value}")
+    return value
 
 
 @converter.register_unstructure_hook_factory(_is_ours)

@@ -7,21 +7,22 @@ it is in the kernel. cattrs by itself would call ``int("12")``, or make a list o
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from collections.abc import Set as AbstractSet
+from dataclasses import is_dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import Enum
+from inspect import isabstract
 from pathlib import Path
 from types import GenericAlias, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, is_typeddict
 
 import attrs
 from cattrs import Converter
 from cattrs.cols import (
     is_abstract_set,
     is_frozenset,
-    is_mapping,
     is_mutable_sequence,
     is_sequence,
     is_set,
@@ -45,6 +46,10 @@ _KINDS = {
 _SCALARS = {str, int, float, bool, type(None)}
 
 
+def _origin(cls: Any) -> Any:
+    return get_origin(cls) or cls
+
+
 def _sorted_array(items: Iterable[Any]) -> list[Any]:
     return sorted(items, key=repr)  # a set has no order; equal ones are to be equal bytes
 
@@ -56,25 +61,36 @@ converter = Converter(unstruct_collection_overrides={AbstractSet: _sorted_array}
 # What JSON has a value for: exactly that.
 
 
-def _check_kind(value: Any, kind: type) -> None:
+def check_kind(value: Any, kind: type) -> None:
+    """Refuse with a TypeError what is not exactly this kind of JSON value."""
     if type(value) is not kind:
-        raise TypeError(f"{_KINDS[kind]} is expected, not {_KINDS[type(value)]}")
+        raise TypeError(f"{_KINDS[kind]} is expected, not {_kind_of(value)}")
+
+
+def _kind_of(value: Any) -> str:
+    return _KINDS.get(type(value), repr(value))
 
 
 def strict(kind: type, build: Callable[[Any], Any] | None = None) -> Hook:
-    """Make a hook that takes this kind of JSON value only, and hands it to *build*."""
+    """Make a hook that takes this kind of JSON value only, and hands it to *build*.
 
-    def structure(value: Any, _: Any) -> Any:
-        _check_kind(value, kind)
-        return value if build is None else build(value)
+    Without *build* it makes an instance of the wanted class, which may be a subclass of *kind*, such as a StrEnum.
+    """
+
+    def structure(value: Any, cls: Any) -> Any:
+        check_kind(value, kind)
+        if build is not None:
+            return build(value)
+        return value if cls is kind else cls(value)
 
     return structure
 
 
-def _structure_float(value: Any, _: Any) -> float:
+def _structure_float(value: Any, cls: Any) -> float:
     if type(value) is not float and type(value) is not int:  # serde reads 1 as 1.0 where a float belongs
-        raise TypeError(f"a number is expected, not {_KINDS[type(value)]}")
-    return float(value)
+        raise TypeError(f"a number is expected, not {_kind_of(value)}")
+    number: float = cls(value)
+    return number
 
 
 for _kind in (str, int, bool):
@@ -83,7 +99,7 @@ converter.register_structure_hook(float, _structure_float)
 
 
 def _is_scalar_union(cls: Any) -> bool:
-    return get_origin(cls) in {Union, UnionType} and set(get_args(cls)) <= _SCALARS
+    return _origin(cls) in {Union, UnionType} and set(get_args(cls)) <= _SCALARS
 
 
 @converter.register_structure_hook_factory(_is_scalar_union)
@@ -100,23 +116,31 @@ def _scalar_union_hook(cls: Any) -> Hook:
     return structure
 
 
-@converter.register_structure_hook_factory(attrs.has)
+@converter.register_structure_hook_factory(lambda cls: attrs.has(cls) or is_dataclass(cls))
 def _object_hook(cls: Any, conv: Converter) -> Hook:
     structure = make_dict_structure_fn(cls, conv)
     return strict(dict, lambda value: structure(value, cls))
 
 
-@converter.register_structure_hook_factory(is_mapping)
+@converter.register_structure_hook_factory(lambda cls: _origin(cls) in {dict, Mapping, MutableMapping})
 def _mapping_hook(cls: Any, conv: Converter) -> Hook:
     structure = mapping_structure_factory(cls, conv)
     return strict(dict, lambda value: structure(value, cls))
 
 
-def _array_hook_factory(build: Callable[[list[Any]], Any]) -> Callable[[Any, Converter], Hook]:
+@converter.register_structure_hook_factory(is_typeddict)
+def _typed_dict_hook(cls: Any, conv: Converter) -> Hook:
+    structure = conv.gen_structure_typeddict(cls)
+    return strict(dict, lambda value: structure(value, cls))
+
+
+def _array_hook_factory(abstract: type) -> Callable[[Any, Converter], Hook]:
     # cattrs makes one of anything that it can iterate over: the characters of a string, the keys of an object.
     def factory(cls: Any, conv: Converter) -> Hook:
         items: Any = GenericAlias(list, get_args(cls)[:1] or Any)
         structure = list_structure_factory(items, conv)
+        concrete = _origin(cls)
+        build = abstract if isabstract(concrete) else concrete
         return strict(list, lambda value: build(structure(value, items)))
 
     return factory
@@ -130,13 +154,27 @@ converter.register_structure_hook_factory(is_frozenset, _array_hook_factory(froz
 
 
 def _is_fixed_tuple(cls: Any) -> bool:
-    return cls is not tuple and get_origin(cls) is tuple and get_args(cls)[-1:] != (Ellipsis,)
+    return cls is not tuple and _origin(cls) is tuple and get_args(cls)[-1:] != (Ellipsis,)
 
 
 @converter.register_structure_hook_factory(_is_fixed_tuple)
 def _tuple_hook(cls: Any, conv: Converter) -> Hook:
     structure = conv.gen_structure_hetero_tuple(cls)
     return strict(list, lambda value: structure(value, cls))
+
+
+@converter.register_structure_hook_factory(lambda cls: _origin(cls) is Literal)
+def _literal_hook(cls: Any) -> Hook:
+    choices = get_args(cls)
+
+    def structure(value: Any, _: Any) -> Any:
+        for choice in choices:
+            found = choice.value if isinstance(choice, Enum) else choice
+            if found == value and type(found) is type(value):
+                return choice
+        raise ValueError(f"one of {', '.join(map(repr, choices))} is expected, not {value!r:.60}")
+
+    return structure
 
 
 # What JSON has no value for: strings.
@@ -177,7 +215,7 @@ converter.register_unstructure_hook(bytes, lambda value: base64.b64encode(value)
 def _enum_hook(cls: Any) -> Hook:
     def structure(value: Any, _: Any) -> Enum:
         member: Enum = cls(value)
-        _check_kind(value, type(member.value))  # 1.0 and true equal 1
+        check_kind(value, type(member.value))  # 1.0 and true equal 1
         return member
 
     return structure

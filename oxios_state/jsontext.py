@@ -143,7 +143,9 @@ def _check_scalar(value: Any, kind: type) -> bool:
         _check_unicode(value)
         return False
     if isinstance(value, datetime):
-        raise _FaultError(f"{value!r} has no time zone" if value.utcoffset() is None else "a datetime is not JSON")
+        if value.utcoffset() is None:
+            raise _FaultError(f"{value!r} has no time zone")
+        raise _FaultError("a datetime is not JSON, or is outside the years 1 to 9999 in UTC")
     raise _FaultError(f"a value of type {kind.__qualname__} is not JSON")
 
 

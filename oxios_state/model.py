@@ -38,9 +38,7 @@ def _no_field(instance: attrs.AttrsInstance, attribute: attrs.Attribute[Any], va
         raise ValueError(f"'{attribute.name}' must not hold what is a field: {', '.join(sorted(twice))}")
 
 
-def _extra() -> Any:
-    # Not part of the hash, for it may hold lists; equal records still have equal hashes.
-    return field(factory=dict, validator=[instance_of(dict), _no_field], kw_only=True, repr=False, hash=False)
+_extra = [instance_of(dict), _no_field]
 
 
 class SessionId(str):
@@ -71,7 +69,7 @@ class UserMessage:
 
     content: str = field(validator=_text)
     timestamp: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
-    extra: dict[str, Any] = _extra()
+    extra: dict[str, Any] = field(factory=dict, validator=_extra, kw_only=True, repr=False, hash=False)
 
 
 @attrs.frozen
@@ -100,7 +98,7 @@ class AgentResponse:
     evaluation_passed: bool | None = field(default=None, validator=optional(instance_of(bool)), kw_only=True)
     timestamp: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
     seed_id_absent: bool = field(default=False, validator=instance_of(bool), kw_only=True, repr=False, eq=False)
-    extra: dict[str, Any] = _extra()
+    extra: dict[str, Any] = field(factory=dict, validator=_extra, kw_only=True, repr=False, hash=False)
 
 
 @attrs.frozen
@@ -129,7 +127,7 @@ class TrajectoryStepRecord:
     is_error: bool = field(default=False, validator=instance_of(bool))
     tool_call_id: str = field(default="", validator=_text)
     timestamp: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
-    extra: dict[str, Any] = _extra()
+    extra: dict[str, Any] = field(factory=dict, validator=_extra, kw_only=True, repr=False, hash=False)
 
 
 def _session_id(value: str | None) -> SessionId:
@@ -141,7 +139,7 @@ def _session_id(value: str | None) -> SessionId:
 
 
 def _list_of(kind: type) -> Any:
-    return field(factory=list, validator=deep_iterable(instance_of(kind), instance_of(list)), kw_only=True)
+    return deep_iterable(instance_of(kind), instance_of(list))
 
 
 @attrs.define
@@ -172,9 +170,11 @@ class Session:
 
     user_id: str = field(validator=_text)
     id: SessionId = field(default=None, converter=_session_id, on_setattr=attrs.setters.frozen)
-    user_messages: list[UserMessage] = _list_of(UserMessage)
-    agent_responses: list[AgentResponse] = _list_of(AgentResponse)
-    trajectory_steps: list[TrajectoryStepRecord] = _list_of(TrajectoryStepRecord)
+    user_messages: list[UserMessage] = field(factory=list, validator=_list_of(UserMessage), kw_only=True)
+    agent_responses: list[AgentResponse] = field(factory=list, validator=_list_of(AgentResponse), kw_only=True)
+    trajectory_steps: list[TrajectoryStepRecord] = field(
+        factory=list, validator=_list_of(TrajectoryStepRecord), kw_only=True
+    )
     active_seed_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
     active_persona_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
     created_at: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
@@ -182,7 +182,7 @@ class Session:
         default=attrs.Factory(lambda self: self.created_at, takes_self=True), validator=_moment, kw_only=True
     )
     metadata: dict[str, Any] = field(factory=dict, validator=instance_of(dict), kw_only=True)
-    extra: dict[str, Any] = _extra()
+    extra: dict[str, Any] = field(factory=dict, validator=_extra, kw_only=True, repr=False, hash=False)
     revision: bytes | None = field(default=None, init=False, eq=False, repr=False)
 
     def add_user_message(self, content: str) -> None:
@@ -261,8 +261,9 @@ class Session:
 
     def _touch(self) -> None:
         now = timestamps.now()
-        # A clock may stand still between two changes; the second one is later all the same.
-        self.updated_at = now if now != self.updated_at else now + timedelta(microseconds=1)
+        if timedelta(0) <= self.updated_at - now < timedelta(seconds=1):
+            now = self.updated_at + timedelta(microseconds=1)  # a clock may stand still, or step back a little
+        self.updated_at = now
 
 
 def _checked(value: _T, kind: type[_T]) -> _T:
@@ -301,8 +302,8 @@ class SessionSummary:
 def _is_hours(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if type(value) not in {int, float}:
         raise TypeError(f"'{attribute.name}' must be int or float, not {type(value).__name__}")
-    if not math.isfinite(value):
-        raise ValueError(f"'{attribute.name}' must be finite, not {value}")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"'{attribute.name}' must be finite and not negative: {value}")
 
 
 @attrs.frozen
@@ -319,4 +320,4 @@ class PruneConfig:
     """
 
     max_sessions: int = field(default=100, validator=[_is_int, ge(0)])
-    ttl_hours: float = field(default=168, validator=[_is_hours, ge(0)])
+    ttl_hours: float = field(default=168, validator=_is_hours)

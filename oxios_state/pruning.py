@@ -55,7 +55,7 @@ class PruneThrottle:
         seconds = cooldown.total_seconds() if isinstance(cooldown, timedelta) else cooldown
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):
             raise TypeError(f"a cooldown is a number of seconds or a timedelta, not {type(cooldown).__name__}")
-        if math.isnan(seconds) or seconds < 0:
+        if not seconds >= 0:
             raise ValueError(f"a cooldown must not be negative: {cooldown!r}")
         self._cooldown = seconds
         self._clock = clock

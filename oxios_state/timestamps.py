@@ -50,6 +50,10 @@ class Timestamp(datetime):
         equal = super().__eq__(other)
         return self.nanosecond == _nanosecond(other) if equal is True else equal
 
+    def __ne__(self, other: object) -> bool:
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else not equal
+
     __hash__ = datetime.__hash__
 
     def __lt__(self, other: Any) -> bool:
