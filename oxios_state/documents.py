@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from oxios_state import codec, files, jsontext, locks, names
+from oxios_state import codec, files, jsontext, locks, names, staging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,14 +116,15 @@ class DocumentStore:
     def list_category(self, category: str) -> list[str]:
         """List the documents of a category: names without extension, sorted, each once.
 
-        Only this category's own are listed, not those of the categories below it. A file whose name this library
-        refuses is left out.
+        Only this category's own are listed, not those of the categories below it. What this library refuses to load is
+        left out: a file with a name that is not allowed, and a link that leads outside.
 
         Raises:
             InvalidNameError: If *category* is not allowed.
         """
         names.check_category(category)
-        return sorted({name for name, extension in self._tree.scan(category) if names.is_allowed(name, extension)})
+        found = [os.path.splitext(entry.name) for entry in self._tree.scan(category) if self._tree.is_document(entry)]
+        return sorted({name for name, extension in found if names.is_allowed(name, extension)})
 
     def delete_file(self, category: str, name: str) -> bool:
         """Delete the JSON document of this name if there is one, else the markdown document.
@@ -159,7 +160,7 @@ class DocumentStore:
         """
         names.check_category(category)
         timeout = self.lock_timeout if timeout is None else _checked_timeout(timeout)
-        with locks.hold(self._tree.make_own_directory("locks"), category, timeout):
+        with locks.hold(self._tree.make_own_directory("locks"), self._tree.real_category(category), timeout):
             yield
 
     def _path(self, category: str, name: str, extension: str) -> Path:
@@ -168,7 +169,7 @@ class DocumentStore:
         return self._tree.document(category, name, extension)
 
     def _save(self, category: str, path: Path, content: bytes) -> None:
-        with files.Staged(self._tree, path, content) as staged:
+        with staging.Staged(self._tree, path, content) as staged:
             with self.lock(category):
                 staged.replace()
             staged.sync()

@@ -1,21 +1,14 @@
-"""Files: atomic and durable replacement, reading, listing and removal of the documents under one base directory.
-
-A document appears and changes by ``rename`` alone, which POSIX makes atomic: a reader finds the old bytes or the new.
-"""
+"""Files: reading, listing, moving and removal of what is under one base directory, and the syncing of directories."""
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import sys
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
-
-from filelock import lock_descriptor
+from typing import TYPE_CHECKING
 
 from oxios_state.errors import CorruptStateError, DurabilityError, InvalidNameError
 from oxios_state.names import OWN_PREFIX
@@ -25,19 +18,11 @@ if TYPE_CHECKING:
 
 EXTENSIONS = (".json", ".md")
 
-_WINDOWS = sys.platform == "win32"
-_COMMON = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-_READ = os.O_RDONLY | _COMMON | getattr(os, "O_NONBLOCK", 0)  # a FIFO would have its reader wait for a writer
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _COMMON
-
-# Windows refuses to replace a file that somebody has open, which readers do for an instant.
-_REPLACE_TRIES = 50 if _WINDOWS else 1
-_REPLACE_PAUSE = 0.02  # seconds
-
-_OWN_TEMPORARY = rf"{re.escape(OWN_PREFIX)}\.[0-9a-f]{{16}}\.tmp"
-_KERNEL_TEMPORARY = r".+\.[0-9]+\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.tmp"
-_STALE_AFTER = 3600.0  # seconds: of a temporary file that its writer does not lock, only the age tells
+WINDOWS = sys.platform == "win32"
+COMMON = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_READ = os.O_RDONLY | COMMON | getattr(os, "O_NONBLOCK", 0)  # a FIFO would have its reader wait for a writer
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | COMMON
 
 
 class Tree:
@@ -64,7 +49,7 @@ class Tree:
             InvalidNameError: If a symbolic link on the way leads outside the base directory.
         """
         path = self.directory(category) / f"{name}{extension}"
-        self._refuse_link_outside(path)
+        self.refuse_link_outside(path)
         return path
 
     def directory(self, category: str) -> Path:
@@ -76,22 +61,42 @@ class Tree:
         path = self.base
         for component in category.split("/"):
             path /= component
-            self._refuse_link_outside(path)
+            self.refuse_link_outside(path)
         return path
 
-    def _refuse_link_outside(self, path: Path) -> None:
+    def real_category(self, category: str) -> str:
+        """Give the category that *category* is when links are followed: two names of one directory share a lock."""
+        directory = self.directory(category)
+        if not any(map(os.path.islink, [directory, *directory.parents[: category.count("/")]])):
+            return category
+        return os.path.relpath(os.path.realpath(directory), os.path.realpath(self.base))
+
+    def refuse_link_outside(self, path: Path) -> None:
+        """Refuse a symbolic link that leads outside the base directory.
+
+        Raises:
+            InvalidNameError: If *path* is one.
+        """
         if os.path.islink(path):
             base = os.path.realpath(self.base)
             if os.path.commonpath([base, os.path.realpath(path)]) != base:
                 raise InvalidNameError(f"a symbolic link that leads outside {self.base}: {path}")
 
-    def scan(self, category: str) -> list[tuple[str, str]]:
-        """List a category's documents as pairs of name and extension, in no order; none if it does not exist."""
+    def scan(self, category: str) -> list[os.DirEntry[str]]:
+        """List what is in a category and has the extension of a document, in no order; none if it does not exist."""
         try:
             with os.scandir(self.directory(category)) as entries:
-                return [(*os.path.splitext(entry.name),) for entry in entries if _is_document(entry)]
+                return [entry for entry in entries if entry.name.endswith(EXTENSIONS) and entry.name not in EXTENSIONS]
         except FileNotFoundError:
             return []
+
+    def is_document(self, entry: os.DirEntry[str]) -> bool:
+        """Say whether what was scanned is a file, in this directory or elsewhere below the base."""
+        try:
+            self.refuse_link_outside(Path(entry))
+            return entry.is_file()
+        except (InvalidNameError, OSError):  # OSError: links that lead in a circle
+            return False
 
     def remove(self, path: Path) -> bool:
         """Remove a file, durably once its directory is synced; say whether it was there."""
@@ -129,7 +134,7 @@ class Tree:
         if not self.durable:
             return
         try:
-            _sync_directory(directory)
+            sync_directory(directory)
         except OSError as error:
             reason = f"{done}, but a power cut could undo it: {error.strerror}"
             raise DurabilityError(error.errno, reason, str(directory)) from error
@@ -144,7 +149,12 @@ class Tree:
             with suppress(FileExistsError):  # another made it meanwhile; if that is a file, the next step says so
                 path.mkdir(mode=0o700)
             if self.durable:
-                _sync_directory(path.parent)
+                try:
+                    sync_directory(path.parent)
+                except OSError:
+                    with suppress(OSError):
+                        path.rmdir()  # or the next save would take it for one that lasts
+                    raise
 
     def make_own_directory(self, name: str) -> Path:
         """Make a directory of this library's own, which git ignores, and give its path."""
@@ -152,36 +162,18 @@ class Tree:
         if not directory.is_dir():
             self.make_directory(directory)
             with suppress(FileExistsError):
-                descriptor = os.open(self.own / ".gitignore", _CREATE, 0o600)
+                descriptor = os.open(self.own / ".gitignore", CREATE, 0o600)
                 with open(descriptor, "wb") as file:
                     file.write(b"*\n")
         return directory
 
-    def sweep(self) -> list[Path]:
-        """Remove the temporary files of writers that died, in all categories, and say which.
-
-        A writer of this library holds a lock on its file until it is renamed, so a file without one has no writer. The
-        kernel's, and on Windows all, are taken for dead after an hour.
-        """
-        swept = []
+    def walk(self) -> Iterator[tuple[Path, list[str], list[str]]]:
+        """Go through the directory of each category: its path, and the names of directories and files in it, sorted."""
         for directory, subdirectories, filenames in os.walk(self.base):
             if directory == str(self.base) and OWN_PREFIX in subdirectories:
                 subdirectories.remove(OWN_PREFIX)
-            for name in filenames:
-                path = Path(directory, name)
-                own = bool(re.fullmatch(_OWN_TEMPORARY, name))
-                if own and not _WINDOWS:
-                    stale = _remove_unlocked(path)
-                else:
-                    stale = (own or bool(re.fullmatch(_KERNEL_TEMPORARY, name))) and self._remove_old(path)
-                if stale:
-                    swept.append(path)
-        return swept
-
-    def _remove_old(self, path: Path) -> bool:
-        with suppress(FileNotFoundError):
-            return time.time() - os.lstat(path).st_mtime >= _STALE_AFTER and self.remove(path)
-        return False
+            subdirectories.sort()
+            yield Path(directory), subdirectories, sorted(filenames)
 
 
 def read(path: Path) -> bytes | None:
@@ -189,140 +181,45 @@ def read(path: Path) -> bytes | None:
 
     Raises:
         CorruptStateError: If it is not a regular file.
+        OSError: If it cannot be read.
     """
     try:
-        descriptor = os.open(path, _READ | (0 if os.path.islink(path) else _NO_LINK))
+        descriptor = os.open(path, _READ | (0 if os.path.islink(path) else NO_LINK))
     except FileNotFoundError:
         return None
-    with open(descriptor, "rb", buffering=0) as file:
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise CorruptStateError(path, "a socket, not a regular file") from None
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise CorruptStateError(path, "not a regular file")
-        return file.read()
-
-
-class Staged:
-    """A document's next content, complete in a temporary file beside it: a context manager.
-
-    `replace` puts it in the document's place, and `sync` makes that last. Without `replace`, leaving removes it.
-
-    Raises:
-        OSError: If it cannot be written; the document is as it was, and the error names it.
-    """
-
-    def __init__(self, tree: Tree, path: Path, content: bytes) -> None:
-        self._tree = tree
-        self._path = path
-        self._temporary: Path | None = None
-        self._descriptor = -1
-        with _not_saved(path):
-            tree.make_directory(path.parent)
-            try:
-                self._write(self._create(), content)
-            except BaseException:
-                self._discard()
-                raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._discard()
-
-    def replace(self) -> None:
-        """Put the content in the document's place.
-
-        Raises:
-            OSError: If that fails; the document is as it was, and the error names it.
-        """
-        with _not_saved(self._path):
-            if _WINDOWS:
-                self._close()
-            if self._temporary is not None:
-                _replace(self._temporary, self._path)
-                self._temporary = None
-
-    def sync(self) -> None:
-        """Make the replacement survive a power cut.
-
-        Raises:
-            DurabilityError: If that fails.
-        """
-        self._tree.sync(self._path.parent, f"{self._path.name} is saved")
-
-    def _create(self) -> Path:
-        while True:
-            temporary = self._path.parent / f"{OWN_PREFIX}.{os.urandom(8).hex()}.tmp"
-            self._descriptor = os.open(temporary, _CREATE, 0o600)
-            self._temporary = temporary
-            # The lock says that the writer lives. A sweep that came in the instant before has the file now.
-            if lock_descriptor(self._descriptor, blocking=False) and os.fstat(self._descriptor).st_nlink:
-                return temporary
-            self._close()
-
-    def _write(self, temporary: Path, content: bytes) -> None:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
-        with suppress(FileNotFoundError):
-            if (mode := stat.S_IMODE(os.stat(self._path).st_mode)) != 0o600:
-                os.chmod(temporary, mode)
-        if self._tree.durable:
-            os.fsync(self._descriptor)  # once: after a failure the kernel may have dropped the pages
-
-    def _discard(self) -> None:
-        self._close()
-        if self._temporary is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(self._temporary)
-            self._temporary = None
-
-    def _close(self) -> None:
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
-
-
-@contextmanager
-def _not_saved(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, f"not saved, {error.strerror}", str(path)) from error
-
-
-def _replace(source: Path, target: Path) -> None:
-    for tries_left in reversed(range(_REPLACE_TRIES)):
-        try:
-            os.replace(source, target)
-            return
-        except PermissionError:
-            if not tries_left:
-                raise
-            time.sleep(_REPLACE_PAUSE)
-
-
-def _sync_directory(directory: Path) -> None:
-    if _WINDOWS:
-        return  # it cannot open a directory, and journals the names itself
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
+        with naming(path), open(descriptor, "rb", buffering=0, closefd=False) as file:
+            return file.read()
     finally:
         os.close(descriptor)
 
 
-def _is_document(entry: os.DirEntry[str]) -> bool:
-    return entry.name.endswith(EXTENSIONS) and entry.name not in EXTENSIONS and entry.is_file()
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory survive a power cut.
 
-
-def _remove_unlocked(path: Path) -> bool:
-    """Remove a temporary file while holding its lock, for a writer that just made it to notice; say whether it went."""
-    with suppress(FileNotFoundError):  # renamed since it was listed
-        descriptor = os.open(path, os.O_WRONLY | _COMMON | _NO_LINK)
+    Raises:
+        OSError: If it could not be synced; with the directory's name.
+    """
+    if WINDOWS:
+        return  # it cannot open a directory, and journals the names itself
+    with naming(directory):
+        descriptor = os.open(directory, os.O_RDONLY)
         try:
-            if lock_descriptor(descriptor, blocking=False):
-                os.unlink(path)
-                return True
+            os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    return False
+
+
+@contextmanager
+def naming(path: Path, prefix: str = "") -> Iterator[None]:
+    """Have an OSError from the block name *path*, with *prefix* before its text: most system calls name nothing."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"{prefix}{error.strerror}", str(path)) from error

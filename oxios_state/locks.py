@@ -37,41 +37,39 @@ _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os
 class _Lock:
     """A category's lock in this process, whatever stores and threads share it.
 
-    Threads queue first come, first served. The one that releases hands the lock to the next by setting ``owner`` to
-    ``_HANDED_OVER`` before it wakes it, so that no third thread slips in between.
+    Threads queue first come, first served. Each waits for a lock of its own; the one that releases makes that lock the
+    owner before it wakes the thread, so that no third thread slips in between.
     """
-
-    _HANDED_OVER = 0  # no thread's identity
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.owner: int | None = None
+        self.owner: int | threading.Lock | None = None
         self.depth = 0
         self.descriptor = -1
         self._waiting: deque[threading.Lock] = deque()
         self._state = threading.Lock()  # guards owner and _waiting
 
+    def is_mine(self) -> bool:
+        return self.owner == threading.get_ident()
+
     def wait_for_turn(self, timeout: float) -> bool:
         """Become the owner in this process; False if that took longer than *timeout* seconds."""
-        with self._state:
-            if self.owner is None:
-                self.owner = threading.get_ident()
-                return True
-            woken = threading.Lock()
-            woken.acquire()
-            self._waiting.append(woken)
+        woken = threading.Lock()
+        woken.acquire()
         try:
-            if woken.acquire(timeout=max(timeout, 0)):
-                self.owner = threading.get_ident()
-                return True
+            with self._state:
+                if self.owner is None:
+                    self.owner = threading.get_ident()
+                    return True
+                self._waiting.append(woken)
+            if not woken.acquire(timeout=max(timeout, 0)) and self._withdraw(woken):
+                return False
+            self.owner = threading.get_ident()
+            return True
         except BaseException:  # an interrupt: the place in the queue must not stay behind
-            if not self._withdraw(woken):
+            if not self._withdraw(woken) and (self.owner is woken or self.is_mine()):
                 self.pass_on()
             raise
-        if self._withdraw(woken):
-            return False
-        self.owner = threading.get_ident()  # handed over in the instant that the wait ended
-        return True
 
     def _withdraw(self, woken: threading.Lock) -> bool:
         with self._state:
@@ -83,11 +81,9 @@ class _Lock:
     def pass_on(self) -> None:
         """Hand the lock to the thread that has waited longest, or leave it free."""
         with self._state:
-            if self._waiting:
-                self.owner = self._HANDED_OVER
-                self._waiting.popleft().release()
-            else:
-                self.owner = None
+            self.owner = self._waiting.popleft() if self._waiting else None
+            if self.owner is not None:
+                self.owner.release()
 
 
 class _Process:
@@ -167,25 +163,24 @@ def _acquire(directory: Path, category: str, timeout: float) -> _Lock:
     deadline = time.monotonic() + timeout
     stem = os.path.join(directory, _stem(category))
     descriptor = _process.open(f"{stem}.lock")
-    kept = False
+    lock = _process.lock_of(descriptor)
+    if lock.is_mine():
+        _process.close(descriptor)
+        lock.depth += 1
+        return lock
     try:
-        lock = _process.lock_of(descriptor)
-        if lock.owner == threading.get_ident():
-            lock.depth += 1
-            return lock
-        if lock.wait_for_turn(deadline - time.monotonic()):
-            try:
-                kept = _wait_for_processes(f"{stem}.turn", descriptor, deadline)
-            finally:
-                if not kept:
-                    lock.pass_on()
-        if not kept:
+        if not (
+            lock.wait_for_turn(deadline - time.monotonic())
+            and _wait_for_processes(f"{stem}.turn", descriptor, deadline)
+        ):
             raise LockTimeoutError(f"the lock of category {category!r} was not free within {timeout:g} s: {stem}.lock")
         lock.depth, lock.descriptor = 1, descriptor
         return lock
-    finally:
-        if not kept:
-            _process.close(descriptor)
+    except BaseException:  # also an interrupt
+        _process.close(descriptor)
+        if lock.is_mine():
+            lock.pass_on()
+        raise
 
 
 def _release(lock: _Lock) -> None:
@@ -223,7 +218,7 @@ def _wait_for_file(descriptor: int, path: str, deadline: float) -> bool:
             if error.errno in _NO_LOCKS:
                 reason = "the file system has no file locks, and a store is not safe without them"
                 raise OSError(error.errno, reason, path) from error
-            raise
+            raise OSError(error.errno, error.strerror, path) from error
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             return False

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
-from oxios_state import codec, files, names, pruning, summaries, timestamps
+from oxios_state import codec, files, names, pruning, staging, summaries, timestamps
 from oxios_state.documents import DocumentStore
 from oxios_state.errors import (
     InvalidNameError,
@@ -206,7 +206,7 @@ class StateStore(DocumentStore):
                 failures.append(error)
         if removed:
             self._tree.sync(self._tree.directory(SESSIONS), f"{len(removed)} sessions are removed")
-        self._tree.sweep()
+        staging.sweep(self._tree)
         if failures:
             failures[0].add_note(f"{len(removed)} sessions were removed, {len(failures)} could not be")
             raise failures[0]
@@ -240,7 +240,7 @@ class StateStore(DocumentStore):
         path = self._path(SESSIONS, session.id, ".json")
         content = codec.encode_session(session, path)
         revision = summaries.revision_of(content)
-        with files.Staged(self._tree, path, content) as staged:
+        with staging.Staged(self._tree, path, content) as staged:
             with self.lock(SESSIONS):
                 if only_unchanged:
                     _check_unchanged(session, path)

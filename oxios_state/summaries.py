@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from hashlib import blake2b
 from typing import Any
 
@@ -44,7 +45,8 @@ def list_sessions(tree: files.Tree) -> list[tuple[SessionSummary, bytes]]:
     A file that cannot be read is left out, with a warning in the log ``oxios_state`` that says which and why.
     """
     listed = []
-    for name, extension in tree.scan(SESSIONS):
+    for entry in tree.scan(SESSIONS):
+        name, extension = os.path.splitext(entry.name)
         if extension != ".json":
             continue
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 import subprocess
 import sys
 import threading
@@ -19,22 +18,10 @@ import pytest
 from oxios_state import PruneConfig, Session, SessionConflictError, SessionSummary, StateStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 OLD_GO = PruneConfig(max_sessions=0, ttl_hours=1)
-
-
-@pytest.fixture(autouse=True)
-def _deadline() -> Iterator[None]:
-    """A test that hangs fails instead of stopping all."""
-    if hasattr(signal, "alarm"):
-        signal.signal(signal.SIGALRM, lambda *_: pytest.fail("not done after 40 s"))
-        signal.alarm(40)
-        yield
-        signal.alarm(0)
-    else:
-        yield
 
 
 @pytest.fixture

@@ -23,18 +23,6 @@ posix = pytest.mark.skipif(os.name == "nt", reason="links, pipes and permissions
 OWN = ".oxios_state.0123456789abcdef.tmp"
 
 
-@pytest.fixture(autouse=True)
-def _deadline() -> Iterator[None]:
-    """A test that hangs fails instead of stopping all."""
-    if hasattr(signal, "alarm"):
-        signal.signal(signal.SIGALRM, lambda *_: pytest.fail("not done after 10 s"))
-        signal.alarm(10)
-        yield
-        signal.alarm(0)
-    else:
-        yield
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> StateStore:
     store = StateStore(tmp_path / "state", durable=False)
@@ -83,7 +71,6 @@ def test_a_link_that_leads_outside_is_refused(store: StateStore, tmp_path: Path,
 
 
 @posix
-@pytest.mark.xfail(reason="list_category lists what load_json refuses")
 def test_a_document_that_is_a_link_outside_is_not_listed(store: StateStore, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("1")
     (store.base_path / "c" / "x.json").symlink_to(tmp_path / "x.json")
@@ -116,7 +103,7 @@ def bind(name: str) -> None:
         "fifo",
         "socket",
         "loop",
-        pytest.param("directory", marks=pytest.mark.xfail(reason="the error names a descriptor, which stays open")),
+        "directory",
     ],
 )
 def test_what_is_not_a_file_neither_hangs_nor_leaks_and_is_named(
@@ -138,7 +125,7 @@ def test_what_is_not_a_file_neither_hangs_nor_leaks_and_is_named(
 
 
 @posix
-@pytest.mark.parametrize("kind", ["fifo", pytest.param("loop", marks=pytest.mark.xfail(reason="ELOOP is raised"))])
+@pytest.mark.parametrize("kind", ["fifo", "loop"])
 def test_what_is_not_a_file_does_not_keep_a_category_from_being_listed_or_a_document_from_being_saved(
     store: StateStore, kind: str
 ) -> None:
@@ -165,7 +152,7 @@ def unprivileged(directory: Path) -> Iterator[None]:
     finally:
         if root:
             os.seteuid(0)
-        for path in found:
+        for path in filter(Path.exists, found):
             path.chmod(0o700)
 
 
@@ -198,7 +185,6 @@ def test_a_read_only_store_can_be_read_and_nothing_is_written() -> None:
 
 
 @posix
-@pytest.mark.xfail(reason="opening a pipe waits for its other end; what cannot be opened for writing is raised")
 @pytest.mark.parametrize("kind", ["fifo", "link", "read-only"])
 def test_what_has_the_name_of_a_temporary_file_neither_stops_nor_breaks_a_prune(kind: str) -> None:
     with tempfile.TemporaryDirectory() as directory:

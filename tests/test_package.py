@@ -20,6 +20,7 @@ FLOORS = [
     {"errors"},
     {"model", "locks", "names", "timestamps", "jsontext", "conversion", "pruning"},
     {"codec", "files"},
+    {"staging"},
     {"summaries"},
     {"documents", "store"},
 ]

@@ -23,18 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-@pytest.fixture(autouse=True)
-def _deadline() -> Iterator[None]:
-    """A lock that is never given back fails its test instead of stopping all."""
-    if hasattr(signal, "alarm"):
-        signal.signal(signal.SIGALRM, lambda *_: pytest.fail("still waiting after 20 s"))
-        signal.alarm(20)
-        yield
-        signal.alarm(0)
-    else:
-        yield
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> StateStore:
     return StateStore(tmp_path / "state")

@@ -6,6 +6,7 @@ import logging
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -120,7 +121,7 @@ def test_a_save_whose_directory_cannot_be_synced_is_a_save(store: StateStore, mo
         raise OSError(5, "Input/output error", str(directory))
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "_sync_directory", fail)
+        patch.setattr(files, "sync_directory", fail)
         session.add_user_message("x")
         with pytest.raises(DurabilityError, match=r"s\.json is saved, but a power cut could undo it"):
             store.save_session(session)
@@ -287,7 +288,7 @@ def test_a_session_that_goes_while_it_is_listed_is_not_missed(
     store: StateStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     saved(store, "s")
-    monkeypatch.setattr(files.Tree, "scan", lambda *_: [("gone", ".json"), ("s", ".json")])
+    monkeypatch.setattr(files.Tree, "scan", lambda *_: [SimpleNamespace(name=name) for name in ("gone.json", "s.json")])
     assert ids(store.list_sessions()) == ["s"]
     assert not caplog.records
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -17,25 +16,13 @@ from typing import TYPE_CHECKING
 import filelock
 import pytest
 
-from oxios_state import InvalidNameError, StateStore, files
+from oxios_state import InvalidNameError, StateStore, files, staging
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 OWN = ".oxios_state.0123456789abcdef.tmp"
 KERNEL = f"a.json.4711.{uuid.UUID(int=1)}.tmp"
-
-
-@pytest.fixture(autouse=True)
-def _deadline() -> Iterator[None]:
-    """A test that hangs fails instead of stopping all."""
-    if hasattr(signal, "alarm"):
-        signal.signal(signal.SIGALRM, lambda *_: pytest.fail("not done after 10 s"))
-        signal.alarm(10)
-        yield
-        signal.alarm(0)
-    else:
-        yield
 
 
 @pytest.fixture
@@ -48,14 +35,6 @@ def store(tmp_path: Path) -> StateStore:
 @pytest.fixture
 def tree(store: StateStore) -> files.Tree:
     return files.Tree(store.base_path, durable=False)
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The system calls as `files` sees them: what is assigned here is called by it alone."""
-    namespace = SimpleNamespace(**vars(os))
-    monkeypatch.setattr(files, "os", namespace)
-    return namespace
 
 
 def temporary_files(store: StateStore) -> list[str]:
@@ -84,7 +63,7 @@ def test_saves_of_one_document_do_not_share_a_temporary_file_that_could_be_a_doc
     store: StateStore, tree: files.Tree
 ) -> None:
     path = tree.document("c", "a", ".json")
-    with files.Staged(tree, path, b"1") as first, files.Staged(tree, path, b"2") as second:
+    with staging.Staged(tree, path, b"1") as first, staging.Staged(tree, path, b"2") as second:
         made = temporary_files(store)
         assert len(made) == 2
         assert store.list_category("c") == ["a"]
@@ -109,17 +88,17 @@ def test_the_temporary_file_of_a_killed_process_is_swept_and_that_of_a_living_on
             assert process.stdout is not None
             assert process.stdout.readline() == b"staged\n"
             (name,) = temporary_files(store)
-            assert tree.sweep() == []
+            assert staging.sweep(tree) == []
             assert temporary_files(store) == [name]
         finally:
             process.kill()
-    assert tree.sweep() == [store.base_path / "c" / "d" / name]
+    assert staging.sweep(tree) == [store.base_path / "c" / "d" / name]
     assert temporary_files(store) == []
 
 
 def test_the_temporary_file_of_a_living_thread_stays(store: StateStore, tree: files.Tree) -> None:
-    staged = files.Staged(tree, tree.document("c", "a", ".json"), b"2")
-    sweeper = threading.Thread(target=tree.sweep)
+    staged = staging.Staged(tree, tree.document("c", "a", ".json"), b"2")
+    sweeper = threading.Thread(target=staging.sweep, args=[tree])
     sweeper.start()
     sweeper.join()
     with staged:
@@ -132,13 +111,13 @@ def test_the_temporary_file_of_a_living_thread_stays(store: StateStore, tree: fi
 def test_the_temporary_file_of_a_kernel_is_swept_after_an_hour_and_on_windows_any(
     store: StateStore, tree: files.Tree, monkeypatch: pytest.MonkeyPatch, age: int, *, windows: bool, stale: bool
 ) -> None:
-    monkeypatch.setattr(files, "_WINDOWS", windows)
+    monkeypatch.setattr(files, "WINDOWS", windows)
     names = [KERNEL, OWN] if windows else [KERNEL]
     for name in names:
         path = store.base_path / "c" / name
         path.touch()
         os.utime(path, (time.time() - age,) * 2)
-    swept = tree.sweep()
+    swept = staging.sweep(tree)
     assert {path.name for path in swept} == (set(names) if stale else set())
     assert temporary_files(store) == (sorted(names) if not stale else [])
 
@@ -155,13 +134,13 @@ def test_a_file_that_only_looks_like_a_temporary_one_stays(store: StateStore, tr
     path = store.base_path / name
     path.touch()
     os.utime(path, (0, 0))
-    assert tree.sweep() == []
+    assert staging.sweep(tree) == []
     assert path.exists()
 
 
 def test_a_temporary_file_that_goes_while_it_is_swept_is_no_error(tree: files.Tree, calls: SimpleNamespace) -> None:
     calls.walk = lambda base: [(str(base), [], [OWN, KERNEL])]  # they were there a moment ago
-    assert tree.sweep() == []
+    assert staging.sweep(tree) == []
 
 
 def test_a_sweep_in_the_instant_before_the_writer_has_its_lock_makes_it_write_another(
@@ -174,7 +153,7 @@ def test_a_sweep_in_the_instant_before_the_writer_has_its_lock_makes_it_write_an
         descriptor = os.open(path, *arguments)
         if str(path).endswith(".tmp") and arguments[0] & os.O_CREAT and not swept:
             calls.open = os.open
-            swept.extend(tree.sweep())
+            swept.extend(staging.sweep(tree))
         return descriptor
 
     calls.open = opening
@@ -216,8 +195,9 @@ def test_windows_is_asked_again_while_somebody_reads_the_file(
         os.replace(source, target)
 
     calls.replace = replace
-    for name, value in [("_WINDOWS", True), ("_REPLACE_TRIES", 3), ("_REPLACE_PAUSE", 0)]:
-        monkeypatch.setattr(files, name, value)
+    monkeypatch.setattr(files, "WINDOWS", True)
+    monkeypatch.setattr(staging, "_REPLACE_TRIES", 3)
+    monkeypatch.setattr(staging, "_REPLACE_PAUSE", 0)
     if saved:
         store.save_json("c", "a", "new")
     else:
@@ -240,7 +220,7 @@ def test_windows_is_not_asked_to_sync_a_directory(
         return os.open(path, *arguments)
 
     calls.open = opening
-    monkeypatch.setattr(files, "_WINDOWS", True)
+    monkeypatch.setattr(files, "WINDOWS", True)
     StateStore(tmp_path).save_json("c", "a", 1)
     assert not any(path.is_dir() for path in opened)
     assert len(opened) == 2  # the temporary file and .gitignore

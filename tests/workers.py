@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from oxios_state import PruneConfig, Session, SessionConflictError, StateStore, files
+from oxios_state import PruneConfig, Session, SessionConflictError, StateStore, files, staging
 
 
 def say(line: object) -> None:
@@ -34,7 +34,7 @@ def hold(base: str, category: str) -> None:
 def write(base: str, category: str, name: str) -> None:
     """Stay before the rename."""
     tree = files.Tree(Path(base), durable=False)
-    with files.Staged(tree, tree.document(category, name, ".json"), b"1"):
+    with staging.Staged(tree, tree.document(category, name, ".json"), b"1"):
         say("staged")
         hear()
 
