@@ -1,5 +1,6 @@
 """The state of Oxios agents in plain files: conversations, configuration and notes, on the kernel's own directories."""
 
+from oxios_state.checking import Problem, ProblemKind
 from oxios_state.conversion import converter
 from oxios_state.errors import (
     CorruptStateError,
@@ -22,6 +23,7 @@ from oxios_state.model import (
     UserMessage,
 )
 from oxios_state.pruning import PruneThrottle
+from oxios_state.quarantine import Quarantined
 from oxios_state.store import StateStore
 from oxios_state.timestamps import Timestamp
 
@@ -33,8 +35,11 @@ __all__ = [
     "DurabilityError",
     "InvalidNameError",
     "LockTimeoutError",
+    "Problem",
+    "ProblemKind",
     "PruneConfig",
     "PruneThrottle",
+    "Quarantined",
     "Session",
     "SessionConflictError",
     "SessionId",

@@ -12,6 +12,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from oxios_state import jsontext
 from oxios_state.conversion import Hook, converter, strict
 from oxios_state.errors import CorruptStateError, UnsupportedValueError
+from oxios_state.jsonvalues import DEEPEST, json_path
 from oxios_state.model import NOT_ON_DISK, AgentResponse, Session, SessionId, TrajectoryStepRecord, UserMessage
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def encode_session(session: Session, path: Path) -> bytes:
     for key, kind in _RECORDS.items():
         for index, record in enumerate(getattr(session, key)):
             if not isinstance(record, kind):
-                where = jsontext.json_path((key, index))
+                where = json_path((key, index))
                 raise UnsupportedValueError(path, f"a {kind.__name__} belongs here, not {record!r:.60}", where)
     return encode_json(session, path)
 
@@ -55,7 +56,7 @@ def encode_json(data: Any, path: Path) -> bytes:
         value = converter.unstructure(data)
     except RecursionError:
         if not isinstance(data, dict | list | tuple):
-            raise UnsupportedValueError(path, f"nested deeper than {jsontext.DEEPEST} levels, or in itself") from None
+            raise UnsupportedValueError(path, f"nested deeper than {DEEPEST} levels, or in itself") from None
         value = data  # for the encoder to refuse it, with the path
     return jsontext.encode(value, path)
 
@@ -75,7 +76,7 @@ def decode_json(raw: bytes, type: Any, path: Path) -> Any:
     except StructureHandlerNotFoundError:
         raise
     except Exception as error:
-        faults = [(jsontext.json_path(keys), reason) for keys, reason in _faults(error, ())]
+        faults = [(json_path(keys), reason) for keys, reason in _faults(error, ())]
         reason = faults[0][1] + "".join(f"; {where}: {also}" for where, also in faults[1:])
         raise CorruptStateError(path, reason, json_path=faults[0][0]) from error
 

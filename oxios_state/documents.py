@@ -8,10 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from oxios_state import codec, files, jsontext, locks, names, staging
+from oxios_state import checking, codec, files, jsontext, locks, names, quarantine, staging
+from oxios_state.errors import CorruptStateError, InvalidNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from oxios_state.checking import Problem
+    from oxios_state.quarantine import Quarantined
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -48,6 +52,8 @@ class DocumentStore:
     def save_markdown(self, category: str, name: str, content: str) -> None:
         """Save a markdown document: the text exactly, in UTF-8. Atomic; the last writer wins.
 
+        What is there and is not UTF-8 is kept in quarantine.
+
         Raises:
             InvalidNameError: If *category* or *name* is not allowed.
             UnsupportedValueError: If *content* has a lone surrogate.
@@ -58,7 +64,7 @@ class DocumentStore:
         path = self._path(category, name, ".md")
         if not isinstance(content, str):
             raise TypeError(f"content must be str, not {type(content).__name__}")
-        self._save(category, path, jsontext.encode_text(content, path))
+        self._save(category, path, jsontext.encode_text(content, path), jsontext.decode_text)
 
     def load_markdown(self, category: str, name: str) -> str | None:
         """Load a markdown document; None if there is none.
@@ -72,7 +78,7 @@ class DocumentStore:
         return None if raw is None else jsontext.decode_text(raw, path)
 
     def save_json(self, category: str, name: str, data: Any) -> None:
-        """Save a JSON document. Atomic; the last writer wins.
+        """Save a JSON document. Atomic; the last writer wins. What is there and is not JSON is kept in quarantine.
 
         Args:
             category: The category.
@@ -87,7 +93,7 @@ class DocumentStore:
             DurabilityError: If it is saved, but a power cut could undo it.
         """
         path = self._path(category, name, ".json")
-        self._save(category, path, codec.encode_json(data, path))
+        self._save(category, path, codec.encode_json(data, path), jsontext.decode)
 
     @overload
     def load_json(self, category: str, name: str, type: type[_T], default: None = None) -> _T | None: ...
@@ -163,16 +169,83 @@ class DocumentStore:
         with locks.hold(self._tree.make_own_directory("locks"), self._tree.real_category(category), timeout):
             yield
 
+    def check(self) -> list[Problem]:
+        """Find every file that this library or the kernel could not read, and orphaned temporary files.
+
+        Whatever is wrong with one file, the others are checked too. Nothing is changed, and no lock taken: what others
+        save meanwhile may or may not be seen.
+
+        Returns:
+            The problems, each with its kind, its path, what is wrong and where, and what can be done.
+        """
+        return list(checking.check(self._tree))
+
+    def quarantine(self, problem: Problem) -> Quarantined | None:
+        """Move a file that `check` found out of the way, under the lock of its category. Nothing of it is lost.
+
+        Returns:
+            What `restore` puts back; None if the file is gone, or no longer has the problem, and nothing was moved.
+
+        Raises:
+            ValueError: If the problem is that of another store.
+            LockTimeoutError: If the category's lock was not free in time.
+        """
+        if self.base_path not in problem.path.parents or self._tree.own in (problem.path, *problem.path.parents):
+            raise ValueError(f"not a document of {self.base_path}: {problem.path}")
+        with self._lock_for(problem.path):
+            if not os.path.lexists(problem.path) or not checking.persists(self._tree, problem):
+                return None
+            return quarantine.move_in(self._tree, problem.path, problem.reason)
+
+    def quarantined(self) -> list[Quarantined]:
+        """List what is in quarantine, the oldest first.
+
+        An entry whose reason cannot be read is left out, with a warning in the log ``oxios_state``.
+        """
+        return quarantine.entries(self._tree)
+
+    def restore(self, entry: Quarantined) -> None:
+        """Put a file from quarantine back in its place, under the lock of its category.
+
+        Raises:
+            FileExistsError: If there is a file in its place again.
+            FileNotFoundError: If it is no longer in quarantine.
+            LockTimeoutError: If the category's lock was not free in time.
+        """
+        with self._lock_for(entry.path):
+            quarantine.move_out(self._tree, entry)
+
+    @contextmanager
+    def _lock_for(self, path: Path) -> Iterator[None]:
+        category = path.parent.relative_to(self.base_path).as_posix()
+        try:
+            names.check_category(category)
+        except InvalidNameError:
+            yield  # a category that no method takes, and so no lock
+            return
+        with self.lock(category):
+            yield
+
     def _path(self, category: str, name: str, extension: str) -> Path:
         names.check_category(category)
         names.check_name(name, extension)
         return self._tree.document(category, name, extension)
 
-    def _save(self, category: str, path: Path, content: bytes) -> None:
+    def _save(self, category: str, path: Path, content: bytes, decode: Callable[[bytes, Path], object]) -> None:
         with staging.Staged(self._tree, path, content) as staged:
+            self._keep_if_corrupt(path, decode)
             with self.lock(category):
                 staged.replace()
             staged.sync()
+
+    def _keep_if_corrupt(self, path: Path, decode: Callable[[bytes, Path], object]) -> None:
+        """Keep in quarantine what is about to be replaced, if *decode* refuses it."""
+        raw = files.read(path) if path.is_file() else None
+        if raw is not None:
+            try:
+                decode(raw, path)
+            except CorruptStateError as error:
+                quarantine.keep_copy(self._tree, path, raw, f"replaced, {error}")
 
     def _delete(self, category: str, paths: list[Path]) -> bool:
         """Delete the first of *paths* that is there."""

@@ -109,18 +109,15 @@ class Tree:
     def move(self, path: Path, target: Path) -> None:
         """Move a file into another directory; a power cut leaves it in one of them, or in both.
 
+        On a file system without hard links, and for what is no regular file, a power cut may also take it.
+
         Raises:
             FileExistsError: If there is another file at *target*. If it is the same file, *path* alone goes.
         """
         self.make_directory(target.parent)
-        try:
-            os.link(path, target)
-        except FileExistsError:
-            if not os.path.samefile(path, target):  # the rest of a move that was cut off
-                raise
-        except PermissionError:  # the file system has no hard links; on these, a power cut may also take the file
+        if not _link(path, target):
             if os.path.lexists(target):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
             os.rename(path, target)
         self.sync(target.parent, f"{target.name} is there")
         self.remove(path)
@@ -174,6 +171,20 @@ class Tree:
                 subdirectories.remove(OWN_PREFIX)
             subdirectories.sort()
             yield Path(directory), subdirectories, sorted(filenames)
+
+
+def _link(path: Path, target: Path) -> bool:
+    """Give a regular file a second name; False where that is not possible."""
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        return False
+    try:
+        os.link(path, target)
+    except FileExistsError:
+        if not os.path.samefile(path, target):  # the rest of a move that was cut off
+            raise
+    except PermissionError:
+        return False
+    return True
 
 
 def read(path: Path) -> bytes | None:

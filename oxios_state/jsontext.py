@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import datetime
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from oxios_state.errors import CorruptStateError, UnsupportedValueError
+from oxios_state.jsonvalues import DEEPEST, LARGEST, SMALLEST, FaultError, check, check_unicode, depth_exceeds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from json import JSONDecoder
     from pathlib import Path
     from types import ModuleType
 
-DEEPEST = 127
-"""How many arrays and objects may be nested: serde_json reads no more than this."""
-
-_SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # the integers that serde_json holds as such: those of i64 and u64
-_LONGEST_INTEGER = len(str(_SMALLEST))
+_LONGEST_INTEGER = len(str(SMALLEST))
 _SURROGATE_ESCAPE = r"\\u[dD][89a-fA-F]"
 _LITERAL = r'"[^"\\]*(?:\\.[^"\\]*)*"|[^\s"\[\]{},:]+'
 
@@ -49,24 +45,6 @@ def _json_decoder() -> JSONDecoder:
     return JSONDecoder(parse_int=_parse_integer, parse_float=_parse_float, parse_constant=_refuse_constant)
 
 
-def json_path(keys: Iterable[str | int]) -> str:
-    """Write a path into a document: ``$.metadata.scores[3]``, ``$['a key']``."""
-    return "$" + "".join(f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r}]" for key in keys)
-
-
-class _FaultError(Exception):
-    """Why a value is not JSON that the kernel reads; *keys* lead to it from the innermost, gathered on the way out."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.keys: list[str | int] = []
-
-    @property
-    def path(self) -> str:
-        return json_path(reversed(self.keys))
-
-
 def encode(value: Any, path: Path) -> bytes:
     """Write a JSON value.
 
@@ -78,8 +56,8 @@ def encode(value: Any, path: Path) -> bytes:
         UnsupportedValueError: If the kernel could not read *value* back.
     """
     try:
-        plain = _check(value, 1)
-    except _FaultError as fault:
+        plain = check(value, 1)
+    except FaultError as fault:
         raise UnsupportedValueError(path, fault.reason, fault.path) from None
     if plain and (orjson := _orjson()) is not None:
         encoded: bytes = orjson.dumps(value, option=orjson.OPT_INDENT_2)
@@ -89,76 +67,6 @@ def encode(value: Any, path: Path) -> bytes:
     chunks: list[str] = []
     _write(value, "\n", chunks, encode_basestring)
     return "".join(chunks).encode()
-
-
-def _check(value: Any, depth: int) -> bool:
-    """Refuse what the kernel could not read back; say whether orjson writes *value* as the kernel does."""
-    kind = type(value)
-    if kind is str:
-        if not value.isascii():
-            _check_unicode(value)
-        return True
-    if value is None or kind is bool:
-        return True
-    if isinstance(value, dict):
-        _check_depth(depth)
-        plain = kind is dict
-        for key, item in value.items():
-            _check_key(key)
-            try:
-                plain &= _check(item, depth + 1) and type(key) is str
-            except _FaultError as fault:
-                fault.keys.append(key)
-                raise
-        return plain
-    if isinstance(value, list | tuple):
-        _check_depth(depth)
-        plain = kind is list or kind is tuple
-        for index, item in enumerate(value):
-            try:
-                plain &= _check(item, depth + 1)
-            except _FaultError as fault:
-                fault.keys.append(index)
-                raise
-        return plain
-    return _check_scalar(value, kind)
-
-
-def _check_key(key: Any) -> None:
-    if not isinstance(key, str):
-        raise _FaultError(f"the key {key!r} is not a string")
-    _check_unicode(key)
-
-
-def _check_scalar(value: Any, kind: type) -> bool:
-    if isinstance(value, int):
-        if not _SMALLEST <= value <= _LARGEST:
-            raise _FaultError("the integer is outside [-2^63, 2^64-1]")
-        return kind is int
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise _FaultError(f"{value} is not JSON")
-        return kind is float and "e" not in float.__repr__(value)  # releases of orjson differ in how they spell 1e16
-    if isinstance(value, str):
-        _check_unicode(value)
-        return False
-    if isinstance(value, datetime):
-        if value.utcoffset() is None:
-            raise _FaultError(f"{value!r} has no time zone")
-        raise _FaultError("a datetime is not JSON, or is outside the years 1 to 9999 in UTC")
-    raise _FaultError(f"a value of type {kind.__qualname__} is not JSON")
-
-
-def _check_depth(depth: int) -> None:
-    if depth > DEEPEST:
-        raise _FaultError(f"nested deeper than {DEEPEST} levels")
-
-
-def _check_unicode(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise _FaultError(f"the text has a lone surrogate at character {error.start}") from None
 
 
 def _write(value: Any, newline: str, chunks: list[str], quote: Callable[[str], str]) -> None:
@@ -224,9 +132,36 @@ def decode(raw: bytes, path: Path) -> Any:
 
 
 def _check_nesting(value: Any, raw: bytes, path: Path) -> Any:
-    if raw.count(b"[") + raw.count(b"{") > DEEPEST and _depth_exceeds(value, DEEPEST):
+    if raw.count(b"[") + raw.count(b"{") > DEEPEST and depth_exceeds(value, DEEPEST):
         raise CorruptStateError(path, f"nested deeper than {DEEPEST} levels")
     return value
+
+
+def check_for_kernel(raw: bytes, path: Path) -> None:
+    """Refuse a document that this module reads and the kernel would refuse, or read as something else.
+
+    Raises:
+        UnsupportedValueError: With the path of an integer out of range, or a key that stands twice in an object.
+        CorruptStateError: If it is not JSON at all.
+    """
+    from json import JSONDecoder
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(found := dict(items)) < len(items):
+            twice = next(key for key in found if sum(key == other for other, _ in items) > 1)
+            raise UnsupportedValueError(path, f"the key {twice!r} stands twice in an object")
+        return found
+
+    decode(raw, path)
+    exact = JSONDecoder(parse_int=_parse_exactly, object_pairs_hook=pairs).decode(decode_text(raw, path))
+    try:
+        check(exact, 1)
+    except FaultError as fault:
+        raise UnsupportedValueError(path, fault.reason, fault.path) from None
+
+
+def _parse_exactly(literal: str) -> int:
+    return int(literal) if len(literal) <= _LONGEST_INTEGER else LARGEST + 1  # as large as any, and quicker
 
 
 class _BadLiteralError(Exception):
@@ -234,7 +169,7 @@ class _BadLiteralError(Exception):
 
 
 def _parse_integer(literal: str) -> int | float:
-    if len(literal) <= _LONGEST_INTEGER and _SMALLEST <= (value := int(literal)) <= _LARGEST:
+    if len(literal) <= _LONGEST_INTEGER and SMALLEST <= (value := int(literal)) <= LARGEST:
         return value
     return _parse_float(literal)
 
@@ -268,8 +203,8 @@ def _decode_strictly(raw: bytes, path: Path) -> Any:
     _check_nesting(value, raw, path)
     if re.search(_SURROGATE_ESCAPE, text):
         try:
-            _check(value, 1)
-        except _FaultError as fault:
+            check(value, 1)
+        except FaultError as fault:
             raise CorruptStateError(path, fault.reason, json_path=fault.path) from None
     return value
 
@@ -295,25 +230,11 @@ def encode_text(text: str, path: Path) -> bytes:
         UnsupportedValueError: If *text* has a lone surrogate.
     """
     try:
-        _check_unicode(text)
-    except _FaultError as fault:
+        check_unicode(text)
+    except FaultError as fault:
         raise UnsupportedValueError(path, fault.reason) from None
     return text.encode()
 
 
 def _line_and_column(text: str, position: int) -> tuple[int, int]:
     return text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
-
-
-def _depth_exceeds(value: Any, limit: int) -> bool:
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(limit):
-        level = [
-            item
-            for container in level
-            for item in (container.values() if type(container) is dict else container)
-            if type(item) is dict or type(item) is list
-        ]
-        if not level:
-            return False
-    return True

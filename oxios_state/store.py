@@ -52,6 +52,8 @@ class StateStore(DocumentStore):
     def save_session(self, session: Session) -> None:
         """Save a session, whatever its file holds by now. Atomic; the last writer wins, as in the kernel.
 
+        If its file cannot be read as a session, what it holds is kept in quarantine.
+
         Raises:
             InvalidNameError: If the session's id is not allowed.
             UnsupportedValueError: If the kernel could not read it back; with the path to the value.
@@ -241,6 +243,8 @@ class StateStore(DocumentStore):
         content = codec.encode_session(session, path)
         revision = summaries.revision_of(content)
         with staging.Staged(self._tree, path, content) as staged:
+            if not only_unchanged:
+                self._keep_if_corrupt(path, codec.decode_session)
             with self.lock(SESSIONS):
                 if only_unchanged:
                     _check_unchanged(session, path)

@@ -1,0 +1,157 @@
+"""What is wrong with the files of a store: each problem with its place, its cause and its remedy."""
+
+from __future__ import annotations
+
+import os
+import stat
+import unicodedata
+from collections import defaultdict
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from oxios_state import codec, files, jsontext, names, staging
+from oxios_state.errors import CorruptStateError, InvalidNameError, UnsupportedValueError
+from oxios_state.summaries import SESSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+class ProblemKind(Enum):
+    """What `StateStore.check` can find."""
+
+    CORRUPT = "corrupt"
+    MISNAMED = "misnamed"
+    UNSAFE = "unsafe"
+    NOT_A_FILE = "not a file"
+    LINK = "link"
+    UNREADABLE = "unreadable"
+    ORPHAN = "orphan"
+    NAME = "name"
+    PORTABILITY = "portability"
+
+    @property
+    def remedy(self) -> str:
+        """What can be done about a problem of this kind."""
+        return _REMEDIES[self]
+
+
+_REMEDIES = {
+    ProblemKind.CORRUPT: "mend it by hand, or quarantine it",
+    ProblemKind.MISNAMED: "give the file the name of the id in it, or quarantine it",
+    ProblemKind.UNSAFE: "load it, change the value and save it: the kernel would refuse it, or read another value",
+    ProblemKind.NOT_A_FILE: "move it away, or quarantine it",
+    ProblemKind.LINK: "put the file itself in its place, or quarantine the link",
+    ProblemKind.UNREADABLE: "give yourself the permission to read it",
+    ProblemKind.ORPHAN: "let the next prune remove it, or quarantine it: its writer died before the save was done",
+    ProblemKind.NAME: "rename it, or quarantine it: this library refuses the name",
+    ProblemKind.PORTABILITY: "rename it before the directory goes to such a system",
+}
+
+
+@attrs.frozen
+class Problem:
+    """One thing that `StateStore.check` found.
+
+    Attributes:
+        kind: Its kind; ``kind.remedy`` says what can be done.
+        path: The file or directory.
+        reason: What is wrong with it, and where in it: line and column, or the path of a value.
+    """
+
+    kind: ProblemKind
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason} ({self.kind.remedy})"
+
+
+def check(tree: files.Tree) -> Iterator[Problem]:
+    """Find what is wrong, in all categories."""
+    for directory, subdirectories, filenames in tree.walk():
+        # A file beside the categories is in none.
+        found = subdirectories if directory == tree.base else [*subdirectories, *filenames]
+        yield from _find_collisions(directory, found)
+        for name in found:
+            yield from diagnose(tree, directory / name)
+
+
+def diagnose(tree: files.Tree, path: Path) -> Iterator[Problem]:
+    """Find what is wrong with one file or category; nothing, if it is neither a document nor a temporary file."""
+    if staging.is_orphan(path):
+        yield Problem(ProblemKind.ORPHAN, path, "a temporary file without a writer")
+    elif path.name.endswith(files.EXTENSIONS):
+        yield from _check_name(path, names.check_name, *os.path.splitext(path.name))
+        yield from _check_file(tree, path, _check_document)
+    elif path.is_dir():
+        yield from _check_name(path, names.check_category, path.name)
+        yield from _check_file(tree, path, _check_category)
+
+
+def persists(tree: files.Tree, problem: Problem) -> bool:
+    """Say whether a file still has the problem that was found."""
+    found = [*diagnose(tree, problem.path), *_find_collisions(problem.path.parent, os.listdir(problem.path.parent))]
+    return any(other.kind is problem.kind and other.path == problem.path for other in found)
+
+
+def _check_name(path: Path, refuse: Callable[..., None], *name: str) -> Iterator[Problem]:
+    try:
+        refuse(*name)
+    except InvalidNameError as error:
+        yield Problem(ProblemKind.NAME, path, str(error))
+    if problem := names.windows_problem(path.name):
+        yield Problem(ProblemKind.PORTABILITY, path, f"the name {problem}")
+
+
+def _check_file(
+    tree: files.Tree, path: Path, check_content: Callable[[files.Tree, Path], Iterator[Problem]]
+) -> Iterator[Problem]:
+    try:
+        tree.refuse_link_outside(path)
+        yield from check_content(tree, path)
+    except InvalidNameError as error:
+        yield Problem(ProblemKind.LINK, path, str(error))
+    except FileNotFoundError:
+        if path.is_symlink():  # otherwise it went meanwhile
+            yield Problem(ProblemKind.LINK, path, f"a symbolic link to what is not there: {path.readlink()}")
+    except OSError as error:
+        yield Problem(ProblemKind.UNREADABLE, path, str(error))
+
+
+def _check_category(_: files.Tree, path: Path) -> Iterator[Problem]:
+    os.listdir(path)
+    yield from ()
+
+
+def _check_document(tree: files.Tree, path: Path) -> Iterator[Problem]:
+    if not stat.S_ISREG(path.stat().st_mode):
+        yield Problem(ProblemKind.NOT_A_FILE, path, "not a regular file")
+        return
+    raw = files.read(path) or b""
+    try:
+        if path.suffix == ".md":
+            jsontext.decode_text(raw, path)
+            return
+        if path.parent == tree.base / SESSIONS and (session_id := codec.decode_session(raw, path).id) != path.stem:
+            yield Problem(ProblemKind.MISNAMED, path, f"$.id: the id is {session_id!r}")
+        jsontext.check_for_kernel(raw, path)
+    except CorruptStateError as error:
+        yield Problem(ProblemKind.CORRUPT, path, str(error).removeprefix(f"{path}: "))
+    except UnsupportedValueError as error:
+        yield Problem(
+            ProblemKind.UNSAFE, path, f"{error.json_path}: {error.reason}" if error.json_path else error.reason
+        )
+
+
+def _find_collisions(directory: Path, found: Iterable[str]) -> Iterator[Problem]:
+    spellings = defaultdict(list)
+    for name in sorted(found):
+        spellings[unicodedata.normalize("NFC", name).casefold()].append(name)
+    for same in spellings.values():
+        for name in same[1:]:
+            reason = f"differs from {same[0]!r} in case or in Unicode normalisation only, which some systems ignore"
+            yield Problem(ProblemKind.PORTABILITY, directory / name, reason)
