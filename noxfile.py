@@ -12,7 +12,7 @@ import nox
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
-COVERAGE_DIRECTORY = Path(".nox/coverage").absolute()
+COVERAGE_FILE = Path(".nox/.coverage").absolute()
 
 nox.needs_version = ">=2025.2.9"
 nox.options.error_on_missing_interpreters = False  # not even in CI, where nox would: it says which it skips
@@ -37,7 +37,7 @@ def _group(name: str) -> list[str]:
 
 def _run_tests(session: nox.Session) -> None:
     # Without the safe path, `-m` would put the checkout before the installed wheel.
-    env = {"COVERAGE_FILE": str(COVERAGE_DIRECTORY / session.name), "PYTHONSAFEPATH": "1"}
+    env = {"COVERAGE_FILE": str(COVERAGE_FILE), "PYTHONSAFEPATH": "1"}
     session.run("coverage", "run", "-m", "pytest", *session.posargs, env=env)
 
 
@@ -82,8 +82,8 @@ def tests_lowest(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Demand that the tests that ran before, together, reach every line and branch."""
     session.install(*_group("tests"))
-    env = {"COVERAGE_FILE": str(COVERAGE_DIRECTORY / "combined")}
-    session.run("coverage", "combine", str(COVERAGE_DIRECTORY), env=env)
+    env = {"COVERAGE_FILE": str(COVERAGE_FILE)}
+    session.run("coverage", "combine", env=env)
     session.run("coverage", "report", env=env)
 
 
