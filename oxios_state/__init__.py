@@ -1,6 +1,8 @@
 """The state of Oxios agents in plain files: conversations, configuration and notes, on the kernel's own directories."""
 
-from oxios_state.checking import Problem, ProblemKind
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from oxios_state.conversion import converter
 from oxios_state.errors import (
     CorruptStateError,
@@ -23,9 +25,12 @@ from oxios_state.model import (
     UserMessage,
 )
 from oxios_state.pruning import PruneThrottle
-from oxios_state.quarantine import Quarantined
 from oxios_state.store import StateStore
 from oxios_state.timestamps import Timestamp
+
+if TYPE_CHECKING:
+    from oxios_state.checking import Problem, ProblemKind
+    from oxios_state.quarantine import Quarantined
 
 __version__ = "0.1.0"
 
@@ -55,3 +60,16 @@ __all__ = [
     "__version__",
     "converter",
 ]
+
+# What only few programs use is imported when it is first asked for: it would be a seventh of the cost of this import.
+_LATE = {
+    "Problem": "oxios_state.checking",
+    "ProblemKind": "oxios_state.checking",
+    "Quarantined": "oxios_state.quarantine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATE[name]), name)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from oxios_state import checking, codec, files, jsontext, locks, names, quarantine, staging
+from oxios_state import codec, files, jsontext, locks, names, staging
 from oxios_state.errors import CorruptStateError, InvalidNameError
 
 if TYPE_CHECKING:
@@ -178,6 +178,8 @@ class DocumentStore:
         Returns:
             The problems, each with its kind, its path, what is wrong and where, and what can be done.
         """
+        from oxios_state import checking
+
         return list(checking.check(self._tree))
 
     def quarantine(self, problem: Problem) -> Quarantined | None:
@@ -190,6 +192,8 @@ class DocumentStore:
             ValueError: If the problem is that of another store.
             LockTimeoutError: If the category's lock was not free in time.
         """
+        from oxios_state import checking, quarantine
+
         if self.base_path not in problem.path.parents or self._tree.own in (problem.path, *problem.path.parents):
             raise ValueError(f"not a document of {self.base_path}: {problem.path}")
         with self._lock_for(problem.path):
@@ -202,6 +206,8 @@ class DocumentStore:
 
         An entry whose reason cannot be read is left out, with a warning in the log ``oxios_state``.
         """
+        from oxios_state import quarantine
+
         return quarantine.entries(self._tree)
 
     def restore(self, entry: Quarantined) -> None:
@@ -212,6 +218,8 @@ class DocumentStore:
             FileNotFoundError: If it is no longer in quarantine.
             LockTimeoutError: If the category's lock was not free in time.
         """
+        from oxios_state import quarantine
+
         with self._lock_for(entry.path):
             quarantine.move_out(self._tree, entry)
 
@@ -245,6 +253,8 @@ class DocumentStore:
             try:
                 decode(raw, path)
             except CorruptStateError as error:
+                from oxios_state import quarantine
+
                 quarantine.keep_copy(self._tree, path, raw, f"replaced, {error}")
 
     def _delete(self, category: str, paths: list[Path]) -> bool:

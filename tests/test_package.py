@@ -112,3 +112,8 @@ def test_the_package_imports_nothing_but_its_dependencies() -> None:
     imported = _modules_after("import oxios_state") - _modules_after("pass") - set(sys.stdlib_module_names)
     dependencies = {"attr", "attrs", "cattrs", "filelock", "dateutil", "typing_extensions"}
     assert {module for module in imported if not module.startswith("_")} <= {"oxios_state", *dependencies}
+
+
+def test_what_is_not_exported_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'oxios_state' has no attribute 'nonsense'"):
+        oxios_state.nonsense  # noqa: B018
