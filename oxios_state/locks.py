@@ -131,12 +131,12 @@ class _Process:
 
 
 _process = _Process()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_process.hold_still,
-        after_in_parent=_process.go_on,
-        after_in_child=_process.start_afresh,
-    )
+_register_at_fork = getattr(os, "register_at_fork", lambda **_: None)  # Windows has no fork
+_register_at_fork(
+    before=_process.hold_still,
+    after_in_parent=_process.go_on,
+    after_in_child=_process.start_afresh,
+)
 
 
 @contextmanager

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, contextmanager, suppress
-from itertools import chain, count
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from oxios_state import codec, files, names, pruning, staging, summaries, timestamps
@@ -263,11 +262,18 @@ class StateStore(DocumentStore):
                 return False
             if archive is None:
                 return self._tree.remove(path)
-            for suffix in chain([""], (f".{number}" for number in count(2))):
-                with suppress(FileExistsError):
-                    self._tree.move(path, self._path(archive, session_id + suffix, ".json"))
-                    break
-        return True
+            self._archive(path, archive, session_id)
+            return True
+
+    def _archive(self, path: Path, archive: str, session_id: str) -> None:
+        number = 1
+        while True:
+            name = session_id if number == 1 else f"{session_id}.{number}"
+            try:
+                self._tree.move(path, self._path(archive, name, ".json"))
+                return
+            except FileExistsError:
+                number += 1
 
 
 def _check_unchanged(session: Session, path: Path) -> None:

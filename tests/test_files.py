@@ -309,3 +309,15 @@ def test_a_move_that_was_cut_off_is_finished(tmp_path: Path) -> None:
     os.link(tmp_path / "a", tmp_path / "copy")
     files.Tree(tmp_path, durable=False).move(tmp_path / "a", tmp_path / "copy")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("copy", "a")]
+
+
+def test_a_save_that_gets_no_lock_says_that_nothing_was_saved_and_why(store: StateStore) -> None:
+    store.save_json("c", "a", "old")
+    (store.base_path / "c" / "own").mkdir()
+    (store.base_path / ".oxios_state").rename(store.base_path / "c" / "own" / "moved")
+    (store.base_path / ".oxios_state").write_text("a file in its place")
+    with pytest.raises(OSError, match=r"not saved, .*: .*\.oxios_state") as caught:
+        store.save_json("c", "a", "new")
+    assert caught.value.filename == str(store.base_path / "c" / "a.json")
+    assert store.load_json("c", "a") == "old"
+    assert not list(store.base_path.rglob("*.tmp"))
