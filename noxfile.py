@@ -96,6 +96,31 @@ def docs(session: nox.Session) -> None:
     session.run("python", "docs/quickstart.py", str(own))
 
 
+TORTURES = {
+    "powercut": "--short",
+    "faults": "--short",
+    "kill": "--seconds=8",
+    "hostile": "--short",
+    "crowds": "--seconds=1",
+}
+
+
+@nox.session
+def torture_short(session: nox.Session) -> None:
+    """Run the short form of each torture: some seconds each."""
+    session.install(".[fast]")
+    for name, option in TORTURES.items():
+        session.run("python", "-P", f"tests/torture/{name}.py", option)
+
+
+@nox.session(default=False)
+def torture(session: nox.Session) -> None:
+    """Run each torture in full: minutes. Power cuts also of the stores that users would pick instead."""
+    session.install(".[fast]", *_group("peers"))
+    for name in TORTURES:
+        session.run("python", "-P", f"tests/torture/{name}.py", *(["--peers"] if name == "powercut" else []))
+
+
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure: prints ratios, each of two things done in the same run."""
