@@ -80,7 +80,7 @@ def crowd(processes: int, threads: int, seconds: float, *, shared: bool) -> str:
     verdict = "ok" if counted == len(edits) and least and not problems else "BROKEN"
     return (
         f"{verdict:6} {processes} x {threads:2} on {'one ' if shared else 'many'}: {len(edits):6} edits, "
-        f"{len(edits) - counted} lost, {len(edits) / seconds:6.0f}/s; an edit took {statistics.median(edits) * 1e3:7.1f} "
+        f"{len(edits) - counted} lost, {len(edits) / seconds:6.0f}/s; an edit: {statistics.median(edits) * 1e3:7.1f} "
         f"ms (median), {max(edits) * 1e3:7.1f} ms (longest, {max(edits) / fair:4.1f} fair shares); "
         f"the least busy of {len(times)} made {least}"
     )
