@@ -15,16 +15,8 @@ from oxios_state.errors import (
     StateError,
     UnsupportedValueError,
 )
-from oxios_state.model import (
-    AgentResponse,
-    PruneConfig,
-    Session,
-    SessionId,
-    SessionSummary,
-    TrajectoryStepRecord,
-    UserMessage,
-)
-from oxios_state.pruning import PruneThrottle
+from oxios_state.model import AgentResponse, Session, SessionId, SessionSummary, TrajectoryStepRecord, UserMessage
+from oxios_state.pruning import PruneConfig, PruneThrottle
 from oxios_state.store import StateStore
 from oxios_state.timestamps import Timestamp
 

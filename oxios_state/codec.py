@@ -12,7 +12,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from oxios_state import jsontext
 from oxios_state.conversion import Hook, converter, strict
 from oxios_state.errors import CorruptStateError, UnsupportedValueError
-from oxios_state.jsonvalues import DEEPEST, json_path
+from oxios_state.jsonvalues import DEEPEST, FaultError, json_path
 from oxios_state.model import NOT_ON_DISK, AgentResponse, Session, SessionId, TrajectoryStepRecord, UserMessage
 
 if TYPE_CHECKING:
@@ -23,17 +23,48 @@ _RECORDS = {"user_messages": UserMessage, "agent_responses": AgentResponse, "tra
 
 
 def encode_session(session: Session, path: Path) -> bytes:
-    """Write a session document.
+    """Write a session document. What was written of its records before is not written again.
 
     Raises:
         UnsupportedValueError: If the kernel could not read it back.
     """
-    for key, kind in _RECORDS.items():
-        for index, record in enumerate(getattr(session, key)):
+    try:
+        members = [
+            b"%s: %s" % (jsontext.encode_value(key, 2), _member(key, value))
+            for key, value in _session_document(session).items()
+        ]
+    except FaultError as fault:
+        raise UnsupportedValueError(path, fault.reason, fault.path) from None
+    return b"{\n  %s\n}" % b",\n  ".join(members)
+
+
+def _member(key: str, value: Any) -> bytes:
+    try:
+        if value and key in _RECORDS:
+            return b"[\n    %s\n  ]" % b",\n    ".join(_record_texts(value, _RECORDS[key]))
+        return jsontext.encode_value(value, 2).replace(b"\n", b"\n  ")
+    except FaultError as fault:
+        fault.keys.append(key)
+        raise
+
+
+def _record_texts(records: list[Any], kind: type[Any]) -> list[bytes]:
+    texts = []
+    for index, record in enumerate(records):
+        try:
             if not isinstance(record, kind):
-                where = json_path((key, index))
-                raise UnsupportedValueError(path, f"a {kind.__name__} belongs here, not {record!r:.60}", where)
-    return encode_json(session, path)
+                raise FaultError(f"a {kind.__name__} belongs here, not {record!r:.60}")
+            texts.append(record.encoded or _encode_record(record))
+        except FaultError as fault:
+            fault.keys.append(index)
+            raise
+    return texts
+
+
+def _encode_record(record: Any) -> bytes:
+    text = jsontext.encode_value(converter.unstructure(record), 3).replace(b"\n", b"\n    ")
+    object.__setattr__(record, "encoded", text)
+    return text
 
 
 def decode_session(raw: bytes, path: Path) -> Session:
@@ -161,24 +192,43 @@ def _duration(value: int) -> int:
     return value
 
 
-@converter.register_unstructure_hook_factory(_is_ours)
+def _session_document(session: Session) -> dict[str, Any]:
+    """Give the document of a session, its records as they are."""
+    document = {
+        "id": str(session.id),
+        "user_id": session.user_id,
+        "user_messages": session.user_messages,
+        "agent_responses": session.agent_responses,
+        "trajectory_steps": session.trajectory_steps,
+        "active_seed_id": session.active_seed_id,
+        "active_persona_id": session.active_persona_id,
+        "created_at": converter.unstructure(session.created_at),
+        "updated_at": converter.unstructure(session.updated_at),
+        "metadata": session.metadata,
+    }
+    for key in ("trajectory_steps", "active_seed_id", "active_persona_id"):
+        if document[key] is None or document[key] == []:
+            del document[key]
+    return document | {key: value for key, value in session.extra.items() if key not in document}
+
+
+@converter.register_unstructure_hook
+def _unstructure_session(session: Session) -> dict[str, Any]:
+    document = _session_document(session)
+    return document | {key: converter.unstructure(document[key]) for key in _RECORDS if key in document}
+
+
+@converter.register_unstructure_hook_factory(lambda cls: cls in _RECORDS.values())
 def _unstructure_hook(cls: type) -> Callable[[Any], dict[str, Any]]:
     overrides: dict[str, Any] = dict.fromkeys(NOT_ON_DISK, override(omit=True))
     # Free-form JSON is for the encoder to check: the converter would turn what is not JSON into something that is.
-    overrides |= dict.fromkeys(("metadata", "tool_args"), override(unstruct_hook=identity))
+    overrides["tool_args"] = override(unstruct_hook=identity)
     unstructure: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(cls, converter, **overrides)
 
-    def hook(instance: Any) -> dict[str, Any]:
-        document = unstructure(instance)
-        if cls is Session:
-            document = {"id": instance.id, **document}  # the first key, though the second parameter
-            for key in ("trajectory_steps", "active_seed_id", "active_persona_id"):
-                if document[key] is None or document[key] == []:
-                    del document[key]
-        elif cls is AgentResponse and instance.seed_id_absent and instance.seed_id is None:
+    def hook(record: Any) -> dict[str, Any]:
+        document = unstructure(record)
+        if cls is AgentResponse and record.seed_id_absent and record.seed_id is None:
             del document["seed_id"]
-        for key, value in instance.extra.items():
-            document.setdefault(key, value)
-        return document
+        return document | record.extra if record.extra else document
 
     return hook

@@ -246,10 +246,12 @@ class DocumentStore:
                 staged.replace()
             staged.sync()
 
-    def _keep_if_corrupt(self, path: Path, decode: Callable[[bytes, Path], object]) -> None:
-        """Keep in quarantine what is about to be replaced, if *decode* refuses it."""
+    def _keep_if_corrupt(
+        self, path: Path, decode: Callable[[bytes, Path], object], revision: bytes | None = None
+    ) -> None:
+        """Keep in quarantine what is about to be replaced, if *decode* refuses it; *revision* is known to be good."""
         raw = files.read(path) if path.is_file() else None
-        if raw is not None:
+        if raw is not None and files.revision_of(raw) != revision:
             try:
                 decode(raw, path)
             except CorruptStateError as error:

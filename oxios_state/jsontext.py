@@ -56,9 +56,18 @@ def encode(value: Any, path: Path) -> bytes:
         UnsupportedValueError: If the kernel could not read *value* back.
     """
     try:
-        plain = check(value, 1)
+        return encode_value(value, 1)
     except FaultError as fault:
         raise UnsupportedValueError(path, fault.reason, fault.path) from None
+
+
+def encode_value(value: Any, depth: int) -> bytes:
+    """Write a JSON value that stands *depth* levels deep in a document, as if it stood alone.
+
+    Raises:
+        FaultError: If the kernel could not read it back.
+    """
+    plain = check(value, depth)
     if plain and (orjson := _orjson()) is not None:
         encoded: bytes = orjson.dumps(value, option=orjson.OPT_INDENT_2)
         return encoded

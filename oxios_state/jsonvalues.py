@@ -6,6 +6,8 @@ import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from oxios_state.frozen import FrozenDict, FrozenList
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -49,7 +51,7 @@ def check(value: Any, depth: int) -> bool:
         return True
     if isinstance(value, dict):
         _check_depth(depth)
-        plain = kind is dict
+        plain = kind is dict or kind is FrozenDict
         for key, item in value.items():
             _check_key(key)
             try:
@@ -60,7 +62,7 @@ def check(value: Any, depth: int) -> bool:
         return plain
     if isinstance(value, list | tuple):
         _check_depth(depth)
-        plain = kind is list or kind is tuple
+        plain = kind is list or kind is FrozenList or kind is tuple
         for index, item in enumerate(value):
             try:
                 plain &= check(item, depth + 1)

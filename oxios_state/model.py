@@ -1,11 +1,10 @@
-"""What the store holds: sessions and their records, summaries of sessions, and the settings of pruning.
+"""What the store holds: sessions and their records, and summaries of sessions.
 
 The field names are the keys of the kernel's session documents. No I/O happens here, and nothing knows JSON.
 """
 
 from __future__ import annotations
 
-import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -14,6 +13,7 @@ from attrs import field
 from attrs.validators import deep_iterable, ge, instance_of, lt, optional
 
 from oxios_state import timestamps
+from oxios_state.frozen import FrozenDict, freeze
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,12 +24,13 @@ _optional_text = optional(instance_of(str))
 _moment = instance_of(datetime)
 
 
-def _is_int(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def is_int(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse, as a validator, what is not exactly an int."""
     if type(value) is not int:  # a bool is an int to isinstance
         raise TypeError(f"'{attribute.name}' must be int, not {type(value).__name__}")
 
 
-NOT_ON_DISK = frozenset({"extra", "seed_id_absent", "revision"})
+NOT_ON_DISK = frozenset({"extra", "seed_id_absent", "revision", "encoded"})
 """The fields of the classes below that are no keys of the document."""
 
 
@@ -54,14 +55,27 @@ class SessionId(str):
         return cls(uuid4())
 
 
+class _Immutable:
+    """What cannot be changed is its own copy."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self
+
+
 @attrs.frozen
-class UserMessage:
+class UserMessage(_Immutable):
     """What the user said.
 
     Attributes:
         content: The text.
         timestamp: When it was sent; now, by default. Without a time zone it cannot be saved.
         extra: The keys of the document that this release does not know, with their values.
+        encoded: The record as JSON text once it was saved: it never changes. The codec's to set.
 
     Raises:
         TypeError: If an argument is of another type.
@@ -69,11 +83,14 @@ class UserMessage:
 
     content: str = field(validator=_text)
     timestamp: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
-    extra: dict[str, Any] = field(factory=dict, validator=_extra, kw_only=True, repr=False, hash=False)
+    extra: dict[str, Any] = field(
+        default=FrozenDict(), converter=freeze, validator=_extra, kw_only=True, repr=False, hash=False
+    )
+    encoded: bytes | None = field(default=None, init=False, eq=False, repr=False)
 
 
 @attrs.frozen
-class AgentResponse:
+class AgentResponse(_Immutable):
     """What the agent answered.
 
     Attributes:
@@ -86,6 +103,7 @@ class AgentResponse:
         seed_id_absent: True if the document had no ``seed_id``, as newer kernels write it. A `seed_id` of None is then
             left out again on saving, instead of written as null.
         extra: The keys of the document that this release does not know, with their values.
+        encoded: The record as JSON text once it was saved: it never changes. The codec's to set.
 
     Raises:
         TypeError: If an argument is of another type.
@@ -98,22 +116,26 @@ class AgentResponse:
     evaluation_passed: bool | None = field(default=None, validator=optional(instance_of(bool)), kw_only=True)
     timestamp: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
     seed_id_absent: bool = field(default=False, validator=instance_of(bool), kw_only=True, repr=False, eq=False)
-    extra: dict[str, Any] = field(factory=dict, validator=_extra, kw_only=True, repr=False, hash=False)
+    extra: dict[str, Any] = field(
+        default=FrozenDict(), converter=freeze, validator=_extra, kw_only=True, repr=False, hash=False
+    )
+    encoded: bytes | None = field(default=None, init=False, eq=False, repr=False)
 
 
 @attrs.frozen
-class TrajectoryStepRecord:
+class TrajectoryStepRecord(_Immutable):
     """One tool call.
 
     Attributes:
         tool_name: The tool.
-        tool_args: What it was called with: any JSON value.
+        tool_args: What it was called with: any JSON value. The record keeps a copy that refuses to be changed.
         output_summary: Its output, shortened (kernels keep about 500 characters).
         duration_ms: How long it ran, in milliseconds, 0 to 2^64-1.
         is_error: Whether it failed.
         tool_call_id: The provider's id of the call. Old kernels did not keep it unique.
         timestamp: When it started; now, by default. Without a time zone it cannot be saved.
         extra: The keys of the document that this release does not know, with their values.
+        encoded: The record as JSON text once it was saved: it never changes. The codec's to set.
 
     Raises:
         TypeError: If an argument is of another type.
@@ -121,13 +143,16 @@ class TrajectoryStepRecord:
     """
 
     tool_name: str = field(validator=_text)
-    tool_args: Any = field(hash=False)
+    tool_args: Any = field(converter=freeze, hash=False)
     output_summary: str = field(default="", validator=_text)
-    duration_ms: int = field(default=0, validator=[_is_int, ge(0), lt(2**64)])
+    duration_ms: int = field(default=0, validator=[is_int, ge(0), lt(2**64)])
     is_error: bool = field(default=False, validator=instance_of(bool))
     tool_call_id: str = field(default="", validator=_text)
     timestamp: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
-    extra: dict[str, Any] = field(factory=dict, validator=_extra, kw_only=True, repr=False, hash=False)
+    extra: dict[str, Any] = field(
+        default=FrozenDict(), converter=freeze, validator=_extra, kw_only=True, repr=False, hash=False
+    )
+    encoded: bytes | None = field(default=None, init=False, eq=False, repr=False)
 
 
 def _session_id(value: str | None) -> SessionId:
@@ -297,27 +322,3 @@ class SessionSummary:
     title: str | None
     created_at: datetime
     updated_at: datetime
-
-
-def _is_hours(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if type(value) not in {int, float}:
-        raise TypeError(f"'{attribute.name}' must be int or float, not {type(value).__name__}")
-    if not 0 <= value < math.inf:
-        raise ValueError(f"'{attribute.name}' must be finite and not negative: {value}")
-
-
-@attrs.frozen
-class PruneConfig:
-    """Which sessions `StateStore.prune` removes; 0 switches a rule off.
-
-    Attributes:
-        max_sessions: How many sessions stay, the latest.
-        ttl_hours: How long a session stays after its last change, in hours.
-
-    Raises:
-        TypeError: If an argument is not a number.
-        ValueError: If an argument is negative or not finite.
-    """
-
-    max_sessions: int = field(default=100, validator=[_is_int, ge(0)])
-    ttl_hours: float = field(default=168, validator=_is_hours)

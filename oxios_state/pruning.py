@@ -6,13 +6,19 @@ import math
 import threading
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from attrs import field
+from attrs.validators import ge
+
+from oxios_state.model import is_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from oxios_state.model import PruneConfig, SessionSummary
+    from oxios_state.model import SessionSummary
 
 _HOUR = timedelta(hours=1)
 
@@ -37,6 +43,30 @@ def choose(
         fresh = sum((now - summary.updated_at) / _HOUR <= config.ttl_hours for summary in candidates)
         stay = min(stay, fresh)  # the fresh ones come first
     return candidates[stay:][::-1]
+
+
+def _is_hours(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if type(value) not in {int, float}:
+        raise TypeError(f"'{attribute.name}' must be int or float, not {type(value).__name__}")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"'{attribute.name}' must be finite and not negative: {value}")
+
+
+@attrs.frozen
+class PruneConfig:
+    """Which sessions `StateStore.prune` removes; 0 switches a rule off.
+
+    Attributes:
+        max_sessions: How many sessions stay, the latest.
+        ttl_hours: How long a session stays after its last change, in hours.
+
+    Raises:
+        TypeError: If an argument is not a number.
+        ValueError: If an argument is negative or not finite.
+    """
+
+    max_sessions: int = field(default=100, validator=[is_int, ge(0)])
+    ttl_hours: float = field(default=168, validator=_is_hours)
 
 
 class PruneThrottle:

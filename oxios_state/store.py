@@ -15,7 +15,8 @@ from oxios_state.errors import (
     SessionNotFoundError,
     SessionOwnerError,
 )
-from oxios_state.model import PruneConfig, Session, SessionSummary
+from oxios_state.model import Session, SessionSummary
+from oxios_state.pruning import PruneConfig
 from oxios_state.summaries import SESSIONS
 
 if TYPE_CHECKING:
@@ -240,10 +241,10 @@ class StateStore(DocumentStore):
             raise TypeError(f"a Session is expected, not {type(session).__name__}")
         path = self._path(SESSIONS, session.id, ".json")
         content = codec.encode_session(session, path)
-        revision = summaries.revision_of(content)
+        revision = files.revision_of(content)
         with staging.Staged(self._tree, path, content) as staged:
             if not only_unchanged:
-                self._keep_if_corrupt(path, codec.decode_session)
+                self._keep_if_corrupt(path, codec.decode_session, session.revision)
             with self.lock(SESSIONS):
                 if only_unchanged:
                     _check_unchanged(session, path)
@@ -258,7 +259,7 @@ class StateStore(DocumentStore):
                 stack.enter_context(self.lock(category))
             path = self._path(SESSIONS, session_id, ".json")
             raw = files.read(path)
-            if raw is None or summaries.revision_of(raw) != revision:
+            if raw is None or files.revision_of(raw) != revision:
                 return False
             if archive is None:
                 return self._tree.remove(path)
@@ -284,5 +285,5 @@ def _check_unchanged(session: Session, path: Path) -> None:
         raise SessionConflictError(f"not saved, it was deleted since it was loaded: {path}")
     if session.revision is None:
         raise SessionConflictError(f"not saved, there is a session of this id already: {path}")
-    if summaries.revision_of(raw) != session.revision:
+    if files.revision_of(raw) != session.revision:
         raise SessionConflictError(f"not saved, it was changed by another since it was loaded: {path}")

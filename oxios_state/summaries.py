@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from hashlib import blake2b
 from typing import Any
 
 from oxios_state import codec, files, names
@@ -14,11 +13,6 @@ from oxios_state.model import Session, SessionSummary
 SESSIONS = "sessions"
 _LONGEST_TITLE = 60
 _log = logging.getLogger("oxios_state")
-
-
-def revision_of(raw: bytes) -> bytes:
-    """Give what stands for a document's content: equal for equal bytes, and practically only for these."""
-    return blake2b(raw, digest_size=16).digest()
 
 
 def read_session(tree: files.Tree, session_id: str) -> tuple[Session, bytes] | None:
@@ -36,7 +30,7 @@ def read_session(tree: files.Tree, session_id: str) -> tuple[Session, bytes] | N
     session = codec.decode_session(raw, path)
     if session.id != session_id:  # to save it, or to remove it by its id, would hit another file
         raise CorruptStateError(path, f"the id is {session.id!r}, but the file is {session_id!r}'s", json_path="$.id")
-    return session, revision_of(raw)
+    return session, files.revision_of(raw)
 
 
 def list_sessions(tree: files.Tree) -> list[tuple[SessionSummary, bytes]]:

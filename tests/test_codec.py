@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -323,14 +324,31 @@ def test_a_seed_id_that_was_absent_stays_absent_until_it_is_set() -> None:
 
 
 def test_a_session_is_written_by_orjson_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    written = []
-
-    def dumps(value: object, option: int) -> bytes:
-        written.append((value, option))
-        return b"bytes"
-
+    pytest.importorskip("orjson", reason="orjson, the optional extra `fast`, is not installed")
     session = decode(full_document())
-    monkeypatch.setattr(jsontext, "_orjson", lambda: SimpleNamespace(dumps=dumps, OPT_INDENT_2=1))
-    document = full_document()
-    assert codec.encode_session(session, PATH) == b"bytes"
-    assert written == [(document, 1)]
+    monkeypatch.setattr(jsontext, "_write", lambda *_: pytest.fail("written by the standard library's engine"))
+    assert json.loads(codec.encode_session(session, PATH)) == full_document()
+
+
+def test_a_record_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = decode(full_document())
+    first = codec.encode_session(session, PATH)
+    copies = [pickle.loads(pickle.dumps(session)), copy.deepcopy(session)]
+    written, encode = [], codec._encode_record
+
+    def count(record: object) -> bytes:
+        written.append(record)
+        return encode(record)
+
+    monkeypatch.setattr(codec, "_encode_record", count)
+    assert [codec.encode_session(same, PATH) for same in [session, *copies]] == [first] * 3
+    session.add_user_message("new")
+    assert codec.encode_session(session, PATH) != first
+    assert written == [session.user_messages[-1]]
+
+
+def test_what_is_made_of_a_record_is_written_afresh() -> None:
+    session = decode(full_document())
+    codec.encode_session(session, PATH)
+    session.user_messages[0] = attrs.evolve(session.user_messages[0], content="changed")
+    assert b'"changed"' in codec.encode_session(session, PATH)

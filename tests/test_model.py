@@ -69,7 +69,7 @@ def test_a_record_is_immutable_equal_by_value_and_hashable(record: Any) -> None:
     with pytest.raises(AttributeError):
         record.another = 1
     twin = copy.deepcopy(record)
-    assert twin is not record
+    assert twin is record
     assert twin == record
     assert hash(twin) == hash(record)
     assert repr(twin) == repr(record)
@@ -121,7 +121,7 @@ def test_the_defaults_of_a_record_are_the_contracts() -> None:
         lambda: UserMessage(1),  # type: ignore[arg-type]
         lambda: UserMessage(*("a", NOON)),  # type: ignore[arg-type, misc, unused-ignore]
         lambda: UserMessage("a", timestamp="2026-03-01T08:00:00Z"),  # type: ignore[arg-type]
-        lambda: UserMessage("a", extra=[]),  # type: ignore[arg-type]
+        lambda: UserMessage("a", extra=[]),
         lambda: AgentResponse(None),  # type: ignore[arg-type]
         lambda: AgentResponse(*("a", "s")),  # type: ignore[arg-type, misc, unused-ignore]
         lambda: AgentResponse("a", session_id=1),  # type: ignore[arg-type]

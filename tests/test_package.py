@@ -18,7 +18,7 @@ PROJECT = Path(__file__).parents[1]
 PACKAGE = Path(oxios_state.__file__).parent
 FLOORS = [
     {"errors"},
-    {"model", "locks", "names", "timestamps", "jsonvalues", "jsontext", "conversion", "pruning"},
+    {"frozen", "model", "pruning", "locks", "names", "timestamps", "jsonvalues", "jsontext", "conversion"},
     {"codec", "files"},
     {"staging"},
     {"summaries", "quarantine"},
