@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -9,7 +10,7 @@ from cattrs import AttributeValidationNote, ClassValidationError, IterableValida
 from cattrs.fns import identity
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from oxios_state import jsontext
+from oxios_state import columns, jsontext
 from oxios_state.conversion import Hook, converter, strict
 from oxios_state.errors import CorruptStateError, UnsupportedValueError
 from oxios_state.jsonvalues import DEEPEST, FaultError, json_path
@@ -149,11 +150,22 @@ def _is_ours(cls: Any) -> bool:
     return cls is Session or cls in _RECORDS.values()
 
 
+def _records_hook(cls: type[Any]) -> Hook:
+    listed: Any = GenericAlias(list, cls)
+
+    def hook(value: Any) -> Any:
+        quickly = columns.build(cls, value) if value else []
+        return converter.structure(value, listed) if quickly is None else quickly
+
+    return strict(list, hook)
+
+
 @converter.register_structure_hook_factory(_is_ours)
 def _structure_hook(cls: type) -> Hook:
     known = {field.name for field in attrs.fields(cls)} - NOT_ON_DISK
     overrides: dict[str, Any] = dict.fromkeys(NOT_ON_DISK, override(omit=True))
     overrides["metadata"] = override(struct_hook=strict(dict, identity))
+    overrides |= {key: override(struct_hook=_records_hook(kind)) for key, kind in _RECORDS.items()}
     overrides["duration_ms"] = override(struct_hook=strict(int, _duration))
     structure: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, converter, **overrides)
 

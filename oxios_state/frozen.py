@@ -6,6 +6,7 @@ import copy
 from typing import Any, NoReturn
 
 _DEEPEST = 127  # what is nested deeper is left as it is: it may hold itself, and is refused when it is saved
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class FrozenDict(dict[str, Any]):
@@ -55,6 +56,8 @@ for _class, _names in (
 def freeze(value: Any, depth: int = 1) -> Any:
     """Give a frozen copy of dicts, lists and tuples, and of what they hold; anything else as it is."""
     kind = type(value)
+    if kind is dict and _SCALARS.issuperset(map(type, value.values())):
+        return FrozenDict(value)
     if kind is FrozenDict or kind is FrozenList or depth > _DEEPEST:
         return value
     if isinstance(value, dict):

@@ -164,7 +164,13 @@ def _session_id(value: str | None) -> SessionId:
 
 
 def _list_of(kind: type) -> Any:
-    return deep_iterable(instance_of(kind), instance_of(list))
+    each = deep_iterable(instance_of(kind), instance_of(list))
+
+    def check(session: object, attribute: attrs.Attribute[Any], value: list[Any]) -> None:
+        if type(value) is not list or not set(map(type, value)) <= {kind}:  # the usual case, quickly
+            each(session, attribute, value)
+
+    return check
 
 
 @attrs.define

@@ -13,6 +13,9 @@ from typing import Any, Self
 
 _HOUR_MINUTE = r"(?:[01]\d|2[0-3]):[0-5]\d"  # bounded here: fromisoformat takes +01:60, and 24:00 since CPython 3.13
 _RFC3339 = rf"(?a:\d{{4}}-\d\d-\d\d[Tt ]{_HOUR_MINUTE}:\d\d(?:\.(\d+))?(?:[Zz]|[+-]{_HOUR_MINUTE}))"
+_MOMENT = rf"\d{{4}}-\d\d-\d\dT{_HOUR_MINUTE}:\d\d(?:\.\d+)?Z"
+_CANONICAL = rf"(?a:{_MOMENT}(?:\n{_MOMENT})*)"
+_LONGEST_WITH_MICROSECONDS = len("2026-03-01T08:00:00.123456Z")
 
 
 class Timestamp(datetime):
@@ -109,6 +112,20 @@ def parse(text: str) -> datetime:
     if fraction is not None and len(fraction) > 6 and (nanosecond := int(fraction[6:9].ljust(3, "0"))):
         return _with_nanosecond(moment, nanosecond)
     return moment
+
+
+def parse_all(texts: list[str]) -> list[datetime] | None:
+    """Read many timestamps as `parse` does, if each is as the kernel writes it; else None."""
+    if not re.fullmatch(_CANONICAL, "\n".join(texts)):
+        return None
+    try:
+        moments = list(map(datetime.fromisoformat, texts))
+    except ValueError:
+        return None
+    for index, text in enumerate(texts):
+        if len(text) > _LONGEST_WITH_MICROSECONDS:
+            moments[index] = parse(text)
+    return moments
 
 
 def render(moment: datetime) -> str:

@@ -19,7 +19,7 @@ PACKAGE = Path(oxios_state.__file__).parent
 FLOORS = [
     {"errors"},
     {"frozen", "model", "pruning", "locks", "names", "timestamps", "jsonvalues", "jsontext", "conversion"},
-    {"codec", "files"},
+    {"columns", "codec", "files"},
     {"staging"},
     {"summaries", "quarantine"},
     {"checking"},
