@@ -37,13 +37,9 @@ USUAL: dict[type, dict[str, Any]] = {
 }
 every_class = pytest.mark.parametrize("cls", USUAL, ids=lambda cls: cls.__name__)
 MOMENTS = [
-    NOON,
-    "1969-12-31T23:59:59.999999999Z",
-    "2026-03-01t12:00:00z",
-    "2026-02-30T12:00:00Z",
-    "2026-03-01T12:00:60Z",
+    *(NOON, "1969-12-31T23:59:59.999999999Z", "2026-03-01t12:00:00z", "2026-02-30T12:00:00Z", "2026-03-01T12:00:60Z"),
+    *("2026-03-01T13:30:00+01:30", "2026-03-01T12:00:00", "2026-03-01T12:00:00Z\n2026-03-01T12:00:00Z", "", "x"),
 ]
-MOMENTS += ["2026-03-01T13:30:00+01:30", "2026-03-01T12:00:00", "2026-03-01T12:00:00Z\n2026-03-01T12:00:00Z", "", "x"]
 VALUES = st.one_of(
     st.sampled_from([None, True, 0, 1.0, "x", [], {}, -1, 2**64, [1, {"a": []}], {"k": {"l": [None]}}]),
     st.sampled_from(MOMENTS),
@@ -53,7 +49,7 @@ VALUES = st.one_of(
 def slowly(cls: type, item: Any) -> Any:
     try:
         return converter.structure(copy.deepcopy(item), cls)
-    except Exception as error:
+    except (ExceptionGroup, LookupError, TypeError, ValueError) as error:
         return type(error)
 
 
@@ -64,7 +60,7 @@ def fields(record: Any) -> Any:
 @every_class
 def test_what_is_usual_is_made_quickly(cls: type) -> None:
     items = [dict(USUAL[cls]) for _ in range(3)]
-    records = columns.build(cls, items)
+    records: Any = columns.build(cls, items)
     assert records is not None
     assert list(map(fields, records)) == [fields(slowly(cls, item)) for item in items]
     assert len({id(record) for record in records}) == 3
@@ -76,7 +72,7 @@ def test_what_is_usual_is_made_quickly(cls: type) -> None:
 
 
 @every_class
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_both_ways_agree_on_anything(cls: type, data: st.DataObject) -> None:
     # "Nothing is coerced": the quick way takes nothing that the slow one refuses, and makes nothing else of it.
@@ -97,7 +93,7 @@ def test_both_ways_agree_on_anything(cls: type, data: st.DataObject) -> None:
             else:
                 items[items.index(item)] = data.draw(VALUES)
     expected = [fields(slowly(cls, item)) for item in items]
-    records = columns.build(cls, copy.deepcopy(items))
+    records: Any = columns.build(cls, copy.deepcopy(items))
     assert records is None or list(map(fields, records)) == expected
 
 
