@@ -72,12 +72,20 @@ class Problem:
 
 def check(tree: files.Tree) -> Iterator[Problem]:
     """Find what is wrong, in all categories."""
-    for directory, subdirectories, filenames in tree.walk():
+    failures: list[OSError] = []
+    unreadable: set[Path] = set()
+    for directory, subdirectories, filenames in tree.walk(failures.append):
         # A file beside the categories is in none.
         found = subdirectories if directory == tree.base else [*subdirectories, *filenames]
         yield from _find_collisions(directory, found)
         for name in found:
-            yield from diagnose(tree, directory / name)
+            for problem in diagnose(tree, directory / name):
+                if problem.kind is ProblemKind.UNREADABLE:
+                    unreadable.add(problem.path)
+                yield problem
+    for error in failures:
+        if not (isinstance(error, FileNotFoundError) or Path(error.filename) in unreadable):
+            yield Problem(ProblemKind.UNREADABLE, Path(error.filename), str(error))
 
 
 def diagnose(tree: files.Tree, path: Path) -> Iterator[Problem]:
@@ -95,7 +103,8 @@ def diagnose(tree: files.Tree, path: Path) -> Iterator[Problem]:
 def persists(tree: files.Tree, problem: Problem) -> bool:
     """Say whether a file still has the problem that was found."""
     found = [*diagnose(tree, problem.path), *_find_collisions(problem.path.parent, os.listdir(problem.path.parent))]
-    return any(other.kind is problem.kind and other.path == problem.path for other in found)
+    kinds = (problem.kind, ProblemKind.UNREADABLE)  # what cannot be read is not found mended
+    return any(other.kind in kinds and other.path == problem.path for other in found)
 
 
 def _check_name(path: Path, refuse: Callable[..., None], *name: str) -> Iterator[Problem]:

@@ -197,7 +197,7 @@ class DocumentStore:
         if self.base_path not in problem.path.parents or self._tree.own in (problem.path, *problem.path.parents):
             raise ValueError(f"not a document of {self.base_path}: {problem.path}")
         with self._lock_for(problem.path):
-            if not os.path.lexists(problem.path) or not checking.persists(self._tree, problem):
+            if not files.is_there(problem.path) or not checking.persists(self._tree, problem):
                 return None
             return quarantine.move_in(self._tree, problem.path, problem.reason)
 
@@ -261,7 +261,7 @@ class DocumentStore:
 
     def _delete(self, category: str, paths: list[Path]) -> bool:
         """Delete the first of *paths* that is there."""
-        if not any(map(os.path.lexists, paths)):
+        if not any(map(files.is_there, paths)):
             return False  # without making a lock in a directory that may not exist
         with self.lock(category):
             deleted = any(map(self._tree.remove, paths))

@@ -15,7 +15,7 @@ from oxios_state.errors import CorruptStateError, DurabilityError, InvalidNameEr
 from oxios_state.names import OWN_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 EXTENSIONS = (".json", ".md")
 
@@ -37,6 +37,8 @@ class Tree:
     def __init__(self, base: Path, *, durable: bool) -> None:
         self.base = base
         self.durable = durable
+        self._lasting: set[Path] = set()  # directories that a power cut leaves
+        self._own_made: set[Path] = set()
 
     @property
     def own(self) -> Path:
@@ -138,36 +140,50 @@ class Tree:
             raise DurabilityError(error.errno, reason, str(directory)) from error
 
     def make_directory(self, directory: Path) -> None:
-        """Make *directory* and those above it, each only for its owner and synced into its parent."""
-        missing = []
-        while not directory.is_dir():
-            missing.append(directory)
+        """Make *directory* and those above it, each only for its owner and synced into its parent.
+
+        One below the base is synced once even if it was there: who made it may not have come to that.
+        """
+        unsure = []
+        while not directory.is_dir() or (
+            self.durable and self.base in directory.parents and directory not in self._lasting
+        ):
+            unsure.append(directory)
             directory = directory.parent
-        for path in reversed(missing):
-            with suppress(FileExistsError):  # another made it meanwhile; if that is a file, the next step says so
+        for path in reversed(unsure):
+            made = True
+            try:
                 path.mkdir(mode=0o700)
+            except FileExistsError:  # if that is a file, the next step says so
+                made = False
             if self.durable:
                 try:
                     sync_directory(path.parent)
                 except OSError:
-                    with suppress(OSError):
-                        path.rmdir()  # or the next save would take it for one that lasts
+                    if made:
+                        with suppress(OSError):
+                            path.rmdir()  # or another would take it for one that lasts
                     raise
+            self._lasting.add(path)
 
     def make_own_directory(self, name: str) -> Path:
         """Make a directory of this library's own, which git ignores, and give its path."""
         directory = self.own / name
-        if not directory.is_dir():
+        if directory not in self._own_made or not directory.is_dir():
+            self.refuse_link_outside(self.own)
             self.make_directory(directory)
-            with suppress(FileExistsError):
-                descriptor = os.open(self.own / ".gitignore", CREATE, 0o600)
-                with open(descriptor, "wb") as file:
-                    file.write(b"*\n")
+            ignore = self.own / ".gitignore"
+            with naming(ignore):
+                if not (ignore.is_file() and ignore.stat().st_size):  # or empty, after a power cut or on a full disk
+                    descriptor = os.open(ignore, os.O_WRONLY | os.O_CREAT | COMMON | NO_LINK, 0o600)
+                    with open(descriptor, "wb") as file:
+                        file.write(b"*\n")
+            self._own_made.add(directory)
         return directory
 
-    def walk(self) -> Iterator[tuple[Path, list[str], list[str]]]:
+    def walk(self, failed: Callable[[OSError], object] | None = None) -> Iterator[tuple[Path, list[str], list[str]]]:
         """Go through the directory of each category: its path, and the names of directories and files in it, sorted."""
-        for directory, subdirectories, filenames in os.walk(self.base):
+        for directory, subdirectories, filenames in os.walk(self.base, onerror=failed):
             if directory == str(self.base) and OWN_PREFIX in subdirectories:
                 subdirectories.remove(OWN_PREFIX)
             subdirectories.sort()
@@ -188,6 +204,19 @@ def _link(path: Path, target: Path) -> bool:
     return True
 
 
+def is_there(path: Path) -> bool:
+    """Say whether there is anything at *path*.
+
+    Raises:
+        OSError: If that cannot be told.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def read(path: Path) -> bytes | None:
     """Read a file; None if there is none.
 
@@ -204,10 +233,11 @@ def read(path: Path) -> bytes | None:
             raise
         raise CorruptStateError(path, "a socket, not a regular file") from None
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise CorruptStateError(path, "not a regular file")
-        with naming(path), open(descriptor, "rb", buffering=0, closefd=False) as file:
-            return file.read()
+        with naming(path):
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise CorruptStateError(path, "not a regular file")
+            with open(descriptor, "rb", buffering=0, closefd=False) as file:
+                return file.read()
     finally:
         os.close(descriptor)
 

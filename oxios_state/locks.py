@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -94,9 +94,13 @@ class _Process:
         self.locks: WeakValueDictionary[tuple[int, int], _Lock] = WeakValueDictionary()  # by device and inode
         self.descriptors: set[int] = set()  # those open on lock files
 
-    def lock_of(self, descriptor: int) -> _Lock:
-        """Give the one lock for the lock file that *descriptor* is open on."""
-        status = os.fstat(descriptor)
+    def lock_of(self, descriptor: int, path: str) -> _Lock:
+        """Give the one lock for the lock file that *descriptor* is open on; closed if that fails."""
+        try:
+            status = os.fstat(descriptor)
+        except OSError as error:
+            self.close(descriptor)
+            raise OSError(error.errno, error.strerror, path) from error
         with self.guard:
             lock = self.locks.get((status.st_dev, status.st_ino))
             if lock is None:
@@ -163,7 +167,7 @@ def _acquire(directory: Path, category: str, timeout: float) -> _Lock:
     deadline = time.monotonic() + timeout
     stem = os.path.join(directory, _stem(category))
     descriptor = _process.open(f"{stem}.lock")
-    lock = _process.lock_of(descriptor)
+    lock = _process.lock_of(descriptor, f"{stem}.lock")
     if lock.is_mine():
         _process.close(descriptor)
         lock.depth += 1
@@ -190,7 +194,7 @@ def _release(lock: _Lock) -> None:
     if lock.depth:
         return
     try:
-        unlock_descriptor(lock.descriptor)
+        _unlock(lock.descriptor)
     finally:
         _process.close(lock.descriptor)
         lock.pass_on()
@@ -204,7 +208,7 @@ def _wait_for_processes(turn_path: str, descriptor: int, deadline: float) -> boo
         try:
             return _wait_for_file(descriptor, turn_path, deadline)
         finally:
-            unlock_descriptor(turn)
+            _unlock(turn)
     finally:
         _process.close(turn)
 
@@ -223,6 +227,11 @@ def _wait_for_file(descriptor: int, path: str, deadline: float) -> bool:
         if remaining <= 0:
             return False
         time.sleep(min(_POLL, remaining))
+
+
+def _unlock(descriptor: int) -> None:
+    with suppress(OSError):  # what was done under the lock is done, and closing the descriptor gives the lock back too
+        unlock_descriptor(descriptor)
 
 
 def _stem(category: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 
 from oxios_state import codec, files, staging, timestamps
-from oxios_state.errors import CorruptStateError
+from oxios_state.errors import CorruptStateError, DurabilityError
 
 _CONTENT, _REASON = "content", "reason.json"
 
@@ -64,17 +64,21 @@ def keep_copy(tree: files.Tree, path: Path, content: bytes, reason: str) -> None
     Raises:
         OSError: If it cannot be written.
     """
-    _write(tree, _prepare(tree, path, reason).content, content)
+    try:
+        _write(tree, _prepare(tree, path, reason).content, content)
+    except DurabilityError as error:  # of the copy: the document itself is not saved
+        raise OSError(error.errno, error.strerror, error.filename) from error
 
 
 def entries(tree: files.Tree) -> list[Quarantined]:
     """List what is in quarantine, the oldest first; what has an unreadable reason is left out, with a warning."""
     found = []
-    for reason in sorted((tree.own / "quarantine").glob(f"*/{_REASON}")):
-        content = reason.with_name(_CONTENT)
-        if not os.path.lexists(content):
-            continue  # the power went before the file came, or after it left
+    directory = tree.own / "quarantine"
+    for name in sorted(os.listdir(directory) if files.is_there(directory) else []):
+        content, reason = directory / name / _CONTENT, directory / name / _REASON
         try:
+            if not files.is_there(content):
+                continue  # the power went before the file came, or after it left
             why = codec.decode_json(files.read(reason) or b"", _Reason, reason)
         except (CorruptStateError, OSError) as error:
             _log.warning("left out of the list of what is in quarantine: %s", error)

@@ -5,11 +5,13 @@ A document appears and changes by ``rename`` alone, which POSIX makes atomic: a 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from filelock import lock_descriptor
@@ -19,12 +21,13 @@ from oxios_state.errors import StateError
 from oxios_state.names import OWN_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 # Windows refuses to replace a file that somebody has open, which readers do for an instant.
 _REPLACE_TRIES = 50 if files.WINDOWS else 1
 _REPLACE_PAUSE = 0.02  # seconds
+
+_CREATE_TRIES = 100
 
 _OWN_TEMPORARY = rf"{re.escape(OWN_PREFIX)}\.[0-9a-f]{{16}}\.tmp"
 _KERNEL_TEMPORARY = r".+\.[0-9]+\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.tmp"
@@ -88,14 +91,16 @@ class Staged:
         self._tree.sync(self._path.parent, f"{self._path.name} is saved")
 
     def _create(self) -> Path:
-        while True:
+        for _ in range(_CREATE_TRIES):
             temporary = self._path.parent / f"{OWN_PREFIX}.{os.urandom(8).hex()}.tmp"
             self._descriptor = os.open(temporary, files.CREATE, 0o600)
             self._temporary = temporary
             # The lock says that the writer lives. A sweep that came in the instant before has the file now.
             if lock_descriptor(self._descriptor, blocking=False) and os.fstat(self._descriptor).st_nlink:
                 return temporary
-            self._close()
+            self._discard()
+        reason = "the system refuses to lock a temporary file"  # as AppArmor and SELinux can
+        raise OSError(errno.ENOLCK, reason, str(self._path))
 
     def _write(self, temporary: Path, content: bytes) -> None:
         rest = memoryview(content)
@@ -140,12 +145,14 @@ def sweep(tree: files.Tree) -> list[Path]:
     A writer of this library holds a lock on its file until it is renamed, so a file without one has no writer. The
     kernel's, and on Windows all, are taken for dead after an hour.
     """
-    return [
-        directory / name
-        for directory, _, filenames in tree.walk()
-        for name in filenames
-        if is_orphan(directory / name, tree.remove)
-    ]
+    return [path for path in _everything(tree) if is_orphan(path, tree.remove)]
+
+
+def _everything(tree: files.Tree) -> Iterator[Path]:
+    for directory, _, filenames in tree.walk():
+        yield from (directory / name for name in filenames)
+    for kept, _, filenames in os.walk(tree.own / "quarantine"):
+        yield from (Path(kept, name) for name in filenames)
 
 
 def is_orphan(path: Path, then: Callable[[Path], object] = lambda _: None) -> bool:
