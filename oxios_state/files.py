@@ -174,7 +174,9 @@ class Tree:
             self.make_directory(directory)
             ignore = self.own / ".gitignore"
             with naming(ignore):
-                if not (ignore.is_file() and ignore.stat().st_size):  # or empty, after a power cut or on a full disk
+                found = ignore.read_bytes() if ignore.is_file() else b""
+                # What is not the user's may be empty, cut off or zeros, after a power cut or on a full disk.
+                if found != b"*\n" and not found.strip(b"*\n\0"):
                     descriptor = os.open(ignore, os.O_WRONLY | os.O_CREAT | COMMON | NO_LINK, 0o600)
                     with open(descriptor, "wb") as file:
                         file.write(b"*\n")

@@ -278,7 +278,9 @@ def test_a_directory_that_another_makes_meanwhile_is_used(store: StateStore, mon
     assert store.load_json("a/b", "x") == 1
 
 
-@pytest.mark.parametrize(("found", "left"), [(None, b"*\n"), (b"", b"*\n"), (b"# mine\n", b"# mine\n")])
+@pytest.mark.parametrize(
+    ("found", "left"), [(None, b"*\n"), (b"", b"*\n"), (b"\0\0", b"*\n"), (b"# mine\n", b"# mine\n")]
+)
 def test_the_own_directory_is_ignored_by_git_unless_the_user_says_otherwise(
     store: StateStore, found: bytes | None, left: bytes
 ) -> None:
