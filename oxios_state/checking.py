@@ -92,10 +92,10 @@ def diagnose(tree: files.Tree, path: Path) -> Iterator[Problem]:
     """Find what is wrong with one file or category; nothing, if it is neither a document nor a temporary file."""
     if staging.is_orphan(path):
         yield Problem(ProblemKind.ORPHAN, path, "a temporary file without a writer")
-    elif path.name.endswith(files.EXTENSIONS):
+    elif path.name.endswith(files.EXTENSIONS) and path.name not in files.EXTENSIONS:
         yield from _check_name(path, names.check_name, *os.path.splitext(path.name))
         yield from _check_file(tree, path, _check_document)
-    elif path.is_dir():
+    elif os.path.isdir(path):
         yield from _check_name(path, names.check_category, path.name)
         yield from _check_file(tree, path, _check_category)
 
@@ -125,10 +125,10 @@ def _check_file(
     except InvalidNameError as error:
         yield Problem(ProblemKind.LINK, path, str(error))
     except FileNotFoundError:
-        if path.is_symlink():  # otherwise it went meanwhile
+        if os.path.islink(path):  # otherwise it went meanwhile
             yield Problem(ProblemKind.LINK, path, f"a symbolic link to what is not there: {path.readlink()}")
-    except OSError as error:
-        yield Problem(ProblemKind.UNREADABLE, path, str(error))
+    except OSError as error:  # of a link, for one that leads in a circle
+        yield Problem(ProblemKind.LINK if os.path.islink(path) else ProblemKind.UNREADABLE, path, str(error))
 
 
 def _check_category(_: files.Tree, path: Path) -> Iterator[Problem]:
@@ -146,7 +146,7 @@ def _check_document(tree: files.Tree, path: Path) -> Iterator[Problem]:
             jsontext.decode_text(raw, path)
             return
         if path.parent == tree.base / SESSIONS and (session_id := codec.decode_session(raw, path).id) != path.stem:
-            yield Problem(ProblemKind.MISNAMED, path, f"$.id: the id is {session_id!r}")
+            yield Problem(ProblemKind.MISNAMED, path, f"$.id: the id is {session_id!r:.80}")
         jsontext.check_for_kernel(raw, path)
     except CorruptStateError as error:
         yield Problem(ProblemKind.CORRUPT, path, str(error).removeprefix(f"{path}: "))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from types import GenericAlias
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from cattrs import AttributeValidationNote, ClassValidationError, IterableValidationError, StructureHandlerNotFoundError
+from cattrs import (
+    AttributeValidationNote,
+    ClassValidationError,
+    Converter,
+    IterableValidationError,
+    StructureHandlerNotFoundError,
+)
 from cattrs.fns import identity
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from oxios_state import columns, jsontext
-from oxios_state.conversion import Hook, converter, strict
+from oxios_state.conversion import MOST_FAULTS, Hook, array_of, converter, strict
 from oxios_state.errors import CorruptStateError, UnsupportedValueError
 from oxios_state.jsonvalues import DEEPEST, FaultError, json_path
 from oxios_state.model import NOT_ON_DISK, AgentResponse, Session, SessionId, TrajectoryStepRecord, UserMessage
@@ -34,9 +40,18 @@ def encode_session(session: Session, path: Path) -> bytes:
             b"%s: %s" % (jsontext.encode_value(key, 2), _member(key, value))
             for key, value in _session_document(session).items()
         ]
+        _refuse_fields(session.extra)
     except FaultError as fault:
         raise UnsupportedValueError(path, fault.reason, fault.path) from None
     return b"{\n  %s\n}" % b",\n  ".join(members)
+
+
+def _refuse_fields(extra: dict[str, Any]) -> None:
+    for field in attrs.fields(Session):
+        if field.name in extra and field.name not in NOT_ON_DISK:
+            fault = FaultError("'extra' must not hold what is a field")
+            fault.keys.append(field.name)
+            raise fault
 
 
 def _member(key: str, value: Any) -> bytes:
@@ -53,7 +68,7 @@ def _record_texts(records: list[Any], kind: type[Any]) -> list[bytes]:
     texts = []
     for index, record in enumerate(records):
         try:
-            if not isinstance(record, kind):
+            if type(record) is not kind:  # what a subclass adds would be lost
                 raise FaultError(f"a {kind.__name__} belongs here, not {record!r:.60}")
             texts.append(record.encoded or _encode_record(record))
         except FaultError as fault:
@@ -63,7 +78,7 @@ def _record_texts(records: list[Any], kind: type[Any]) -> list[bytes]:
 
 
 def _encode_record(record: Any) -> bytes:
-    text = jsontext.encode_value(converter.unstructure(record), 3).replace(b"\n", b"\n    ")
+    text = jsontext.encode_value(_kernel.unstructure(record), 3).replace(b"\n", b"\n    ")
     object.__setattr__(record, "encoded", text)
     return text
 
@@ -74,7 +89,7 @@ def decode_session(raw: bytes, path: Path) -> Session:
     Raises:
         CorruptStateError: If it is not one.
     """
-    session: Session = decode_json(raw, Session, path)
+    session: Session = _structure(_kernel, jsontext.decode(raw, path), Session, path)
     return session
 
 
@@ -101,14 +116,16 @@ def decode_json(raw: bytes, type: Any, path: Path) -> Any:
         cattrs.StructureHandlerNotFoundError: If the `converter` does not know *type*.
     """
     value = jsontext.decode(raw, path)
-    if type is Any:
-        return value
+    return value if type is Any else _structure(converter, value, type, path)
+
+
+def _structure(conv: Converter, value: Any, type: Any, path: Path) -> Any:
     try:
-        return converter.structure(value, type)
-    except StructureHandlerNotFoundError:
+        return conv.structure(value, type)
+    except (StructureHandlerNotFoundError, RecursionError, MemoryError):
         raise
     except Exception as error:
-        faults = [(json_path(keys), reason) for keys, reason in _faults(error, ())]
+        faults = [(json_path(keys), f"{reason:.300}") for keys, reason in islice(_faults(error, ()), MOST_FAULTS)]
         reason = faults[0][1] + "".join(f"; {where}: {also}" for where, also in faults[1:])
         raise CorruptStateError(path, reason, json_path=faults[0][0]) from error
 
@@ -143,7 +160,9 @@ _OPTIONAL = {
     *("session_id", "seed_id", "phase_reached", "evaluation_passed"),
 }
 
-converter.register_unstructure_hook(SessionId, str)
+# A converter of its own, for a hook that a user registers for datetimes, say, not to change the kernel's documents.
+_kernel = converter.copy()
+_kernel.register_unstructure_hook(SessionId, str)
 
 
 def _is_ours(cls: Any) -> bool:
@@ -151,23 +170,23 @@ def _is_ours(cls: Any) -> bool:
 
 
 def _records_hook(cls: type[Any]) -> Hook:
-    listed: Any = GenericAlias(list, cls)
+    slowly = array_of(cls, lambda item: _kernel.structure(item, cls))
 
     def hook(value: Any) -> Any:
         quickly = columns.build(cls, value) if value else []
-        return converter.structure(value, listed) if quickly is None else quickly
+        return slowly(value) if quickly is None else quickly
 
     return strict(list, hook)
 
 
-@converter.register_structure_hook_factory(_is_ours)
+@_kernel.register_structure_hook_factory(_is_ours)
 def _structure_hook(cls: type) -> Hook:
     known = {field.name for field in attrs.fields(cls)} - NOT_ON_DISK
     overrides: dict[str, Any] = dict.fromkeys(NOT_ON_DISK, override(omit=True))
     overrides["metadata"] = override(struct_hook=strict(dict, identity))
     overrides |= {key: override(struct_hook=_records_hook(kind)) for key, kind in _RECORDS.items()}
     overrides["duration_ms"] = override(struct_hook=strict(int, _duration))
-    structure: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, converter, **overrides)
+    structure: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, _kernel, **overrides)
 
     required = known - _OPTIONAL
 
@@ -214,28 +233,28 @@ def _session_document(session: Session) -> dict[str, Any]:
         "trajectory_steps": session.trajectory_steps,
         "active_seed_id": session.active_seed_id,
         "active_persona_id": session.active_persona_id,
-        "created_at": converter.unstructure(session.created_at),
-        "updated_at": converter.unstructure(session.updated_at),
+        "created_at": _kernel.unstructure(session.created_at),
+        "updated_at": _kernel.unstructure(session.updated_at),
         "metadata": session.metadata,
     }
     for key in ("trajectory_steps", "active_seed_id", "active_persona_id"):
         if document[key] is None or document[key] == []:
             del document[key]
-    return document | {key: value for key, value in session.extra.items() if key not in document}
+    return document | session.extra
 
 
-@converter.register_unstructure_hook
+@_kernel.register_unstructure_hook
 def _unstructure_session(session: Session) -> dict[str, Any]:
     document = _session_document(session)
-    return document | {key: converter.unstructure(document[key]) for key in _RECORDS if key in document}
+    return document | {key: _kernel.unstructure(document[key]) for key in _RECORDS if key in document}
 
 
-@converter.register_unstructure_hook_factory(lambda cls: cls in _RECORDS.values())
+@_kernel.register_unstructure_hook_factory(lambda cls: cls in _RECORDS.values())
 def _unstructure_hook(cls: type) -> Callable[[Any], dict[str, Any]]:
     overrides: dict[str, Any] = dict.fromkeys(NOT_ON_DISK, override(omit=True))
     # Free-form JSON is for the encoder to check: the converter would turn what is not JSON into something that is.
     overrides["tool_args"] = override(unstruct_hook=identity)
-    unstructure: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(cls, converter, **overrides)
+    unstructure: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(cls, _kernel, **overrides)
 
     def hook(record: Any) -> dict[str, Any]:
         document = unstructure(record)
@@ -244,3 +263,13 @@ def _unstructure_hook(cls: type) -> Callable[[Any], dict[str, Any]]:
         return document | record.extra if record.extra else document
 
     return hook
+
+
+@converter.register_structure_hook_factory(_is_ours)
+def _structure_as_kernel(cls: type) -> Hook:
+    return lambda value, _: _kernel.structure(value, cls)
+
+
+@converter.register_unstructure_hook_factory(lambda cls: _is_ours(cls) or cls is SessionId)
+def _unstructure_as_kernel(_: type) -> Callable[[Any], Any]:
+    return _kernel.unstructure

@@ -15,18 +15,17 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from inspect import isabstract
 from pathlib import Path
-from types import GenericAlias, UnionType
+from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, is_typeddict
 
 import attrs
-from cattrs import Converter
+from cattrs import Converter, IterableValidationError, IterableValidationNote
 from cattrs.cols import (
     is_abstract_set,
     is_frozenset,
     is_mutable_sequence,
     is_sequence,
     is_set,
-    list_structure_factory,
     mapping_structure_factory,
 )
 from cattrs.gen import make_dict_structure_fn
@@ -34,6 +33,9 @@ from cattrs.gen import make_dict_structure_fn
 from oxios_state import timestamps
 
 Hook = Callable[[Any, Any], Any]
+MOST_FAULTS = 20
+"""How many faults of a document are told, and looked for in one list."""
+
 _KINDS = {
     dict: "an object",
     list: "an array",
@@ -134,14 +136,36 @@ def _typed_dict_hook(cls: Any, conv: Converter) -> Hook:
     return strict(dict, lambda value: structure(value, cls))
 
 
+def array_of(cls: Any, structure: Callable[[Any], Any]) -> Callable[[list[Any]], list[Any]]:
+    """Make a function that structures each item of a list, and gives up after some faults: a file may be all wrong."""
+
+    def items(value: list[Any]) -> list[Any]:
+        made, faults = [], []
+        for index, item in enumerate(value):
+            try:
+                made.append(structure(item))
+            except (RecursionError, MemoryError):
+                raise
+            except Exception as error:
+                error.__notes__ = [IterableValidationNote("", index, cls)]
+                faults.append(error)
+                if len(faults) == MOST_FAULTS:
+                    break
+        if faults:
+            raise IterableValidationError("items are wrong", faults, list)
+        return made
+
+    return items
+
+
 def _array_hook_factory(abstract: type) -> Callable[[Any, Converter], Hook]:
     # cattrs makes one of anything that it can iterate over: the characters of a string, the keys of an object.
     def factory(cls: Any, conv: Converter) -> Hook:
-        items: Any = GenericAlias(list, get_args(cls)[:1] or Any)
-        structure = list_structure_factory(items, conv)
+        item = (get_args(cls) or (Any,))[0]
+        items = array_of(item, lambda value: conv.structure(value, item))
         concrete = _origin(cls)
         build = abstract if isabstract(concrete) else concrete
-        return strict(list, lambda value: build(structure(value, items)))
+        return strict(list, lambda value: build(items(value)))
 
     return factory
 

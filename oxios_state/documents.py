@@ -114,6 +114,7 @@ class DocumentStore:
         Raises:
             InvalidNameError: If *category* or *name* is not allowed.
             CorruptStateError: If it is not JSON, or not a *type*; with what is wrong where.
+            cattrs.StructureHandlerNotFoundError: If `converter` does not know *type*.
         """
         path = self._path(category, name, ".json")
         raw = files.read(path)
@@ -190,12 +191,12 @@ class DocumentStore:
 
         Raises:
             ValueError: If the problem is that of another store.
+            OSError: If the file cannot be moved; it is then where it was.
             LockTimeoutError: If the category's lock was not free in time.
         """
         from oxios_state import checking, quarantine
 
-        if self.base_path not in problem.path.parents or self._tree.own in (problem.path, *problem.path.parents):
-            raise ValueError(f"not a document of {self.base_path}: {problem.path}")
+        self._tree.refuse_outside(problem.path)
         with self._lock_for(problem.path):
             if not files.is_there(problem.path) or not checking.persists(self._tree, problem):
                 return None
@@ -216,10 +217,12 @@ class DocumentStore:
         Raises:
             FileExistsError: If there is a file in its place again.
             FileNotFoundError: If it is no longer in quarantine.
+            ValueError: If it is another store's, or its place is not in a category.
             LockTimeoutError: If the category's lock was not free in time.
         """
         from oxios_state import quarantine
 
+        self._tree.refuse_outside(entry.path)
         with self._lock_for(entry.path):
             quarantine.move_out(self._tree, entry)
 
@@ -250,7 +253,10 @@ class DocumentStore:
         self, path: Path, decode: Callable[[bytes, Path], object], revision: bytes | None = None
     ) -> None:
         """Keep in quarantine what is about to be replaced, if *decode* refuses it; *revision* is known to be good."""
-        raw = files.read(path) if path.is_file() else None
+        try:
+            raw = files.read(path) if path.is_file() else None
+        except PermissionError:
+            return  # the kernel too would replace what it may not read
         if raw is not None and files.revision_of(raw) != revision:
             try:
                 decode(raw, path)

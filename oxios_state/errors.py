@@ -87,7 +87,10 @@ class SessionOwnerError(StateError, PermissionError):
 
 
 class LockTimeoutError(StateError, TimeoutError):
-    """A category's lock was not free within the time-out; the message says which lock. Nothing was written."""
+    """A category's lock was not free within the time-out; the message says which lock.
+
+    Nothing was written, but for `StateStore.prune`, whose error has a note of how many sessions it had removed.
+    """
 
 
 class DurabilityError(StateError, OSError):

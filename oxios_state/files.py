@@ -7,9 +7,10 @@ import os
 import stat
 import sys
 from contextlib import contextmanager, suppress
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oxios_state.errors import CorruptStateError, DurabilityError, InvalidNameError
 from oxios_state.names import OWN_PREFIX
@@ -39,6 +40,9 @@ class Tree:
         self.durable = durable
         self._lasting: set[Path] = set()  # directories that a power cut leaves
         self._own_made: set[Path] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(Tree, durable=self.durable), (self.base,)  # what it knows of directories is of this process
 
     @property
     def own(self) -> Path:
@@ -85,6 +89,18 @@ class Tree:
             if os.path.commonpath([base, os.path.realpath(path)]) != base:
                 raise InvalidNameError(f"a symbolic link that leads outside {self.base}: {path}")
 
+    def refuse_outside(self, path: Path) -> None:
+        """Refuse a path that is not that of a category or of something in one.
+
+        Raises:
+            ValueError: If it leads outside the base, or into the library's own directory.
+        """
+        parts = path.parts[len(self.base.parts) :]
+        if self.base not in path.parents or ".." in parts or parts[0] == OWN_PREFIX:
+            raise ValueError(f"not a document of {self.base}: {path}")
+        for parent in path.parents[: len(parts) - 1]:
+            self.refuse_link_outside(parent)
+
     def scan(self, category: str) -> list[os.DirEntry[str]]:
         """List what is in a category and has the extension of a document, in no order; none if it does not exist."""
         try:
@@ -118,12 +134,16 @@ class Tree:
             FileExistsError: If there is another file at *target*. If it is the same file, *path* alone goes.
         """
         self.make_directory(target.parent)
-        if not _link(path, target):
+        if path.name == target.name and os.path.samefile(path.parent, target.parent):
+            raise InvalidNameError(f"a file is not moved to where it is: {target}")
+        linked = _link(path, target)
+        if not linked:
             if os.path.lexists(target):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
             os.rename(path, target)
         self.sync(target.parent, f"{target.name} is there")
-        self.remove(path)
+        if linked and os.path.samefile(path, target):  # else the kernel, which takes no locks, has saved it anew
+            self.remove(path)
 
     def sync(self, directory: Path, done: str) -> None:
         """Make what was done in *directory* survive a power cut.
@@ -169,8 +189,9 @@ class Tree:
     def make_own_directory(self, name: str) -> Path:
         """Make a directory of this library's own, which git ignores, and give its path."""
         directory = self.own / name
+        self.refuse_link_outside(self.own)
+        self.refuse_link_outside(directory)
         if directory not in self._own_made or not directory.is_dir():
-            self.refuse_link_outside(self.own)
             self.make_directory(directory)
             ignore = self.own / ".gitignore"
             with naming(ignore):

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _LONGEST_INTEGER = len(str(SMALLEST))
 _SURROGATE_ESCAPE = r"\\u[dD][89a-fA-F]"
-_LITERAL = r'"[^"\\]*(?:\\.[^"\\]*)*"|[^\s"\[\]{},:]+'
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_LITERAL = rf'{_STRING}|[^\s"\[\]{{}},:]+'
 
 
 # Both engines are imported when they are first used, as neither is needed to import this package.
@@ -155,22 +156,38 @@ def check_for_kernel(raw: bytes, path: Path) -> None:
     """
     from json import JSONDecoder
 
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(found := dict(items)) < len(items):
-            twice = next(key for key in found if sum(key == other for other, _ in items) > 1)
-            raise UnsupportedValueError(path, f"the key {twice!r} stands twice in an object")
-        return found
-
     decode(raw, path)
-    exact = JSONDecoder(parse_int=_parse_exactly, object_pairs_hook=pairs).decode(decode_text(raw, path))
+    exact = JSONDecoder(object_pairs_hook=_Object).decode(decode_text(raw, path))
     try:
+        _refuse_repeated_keys(exact)
         check(exact, 1)
     except FaultError as fault:
         raise UnsupportedValueError(path, fault.reason, fault.path) from None
 
 
-def _parse_exactly(literal: str) -> int:
-    return int(literal) if len(literal) <= _LONGEST_INTEGER else LARGEST + 1  # as large as any, and quicker
+class _Object(dict[str, Any]):
+    """An object that knows which of its keys stood twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__()
+        self.repeated: str | None = None
+        for key, item in pairs:
+            if key in self and self.repeated is None:
+                self.repeated = key
+            self[key] = item
+
+
+def _refuse_repeated_keys(value: Any) -> None:
+    if isinstance(value, _Object) and value.repeated is not None:
+        fault = FaultError(f"the key {value.repeated!r:.80} stands twice in an object")
+        fault.keys.append(value.repeated)
+        raise fault
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else []):
+        try:
+            _refuse_repeated_keys(item)
+        except FaultError as fault:
+            fault.keys.append(key)
+            raise
 
 
 class _BadLiteralError(Exception):
@@ -208,6 +225,8 @@ def _decode_strictly(raw: bytes, path: Path) -> Any:
         start = next(token.start() for token in re.finditer(_LITERAL, text) if token[0].startswith(literal))
         raise CorruptStateError(path, reason, *_line_and_column(text, start)) from None
     except RecursionError:
+        if _brackets_deep(text) <= DEEPEST:
+            raise  # it is the caller's stack that is deep
         raise CorruptStateError(path, f"nested deeper than {DEEPEST} levels") from None
     _check_nesting(value, raw, path)
     if re.search(_SURROGATE_ESCAPE, text):
@@ -216,6 +235,14 @@ def _decode_strictly(raw: bytes, path: Path) -> Any:
         except FaultError as fault:
             raise CorruptStateError(path, fault.reason, json_path=fault.path) from None
     return value
+
+
+def _brackets_deep(text: str) -> int:
+    depth = deepest = 0
+    for token in re.finditer(rf"{_STRING}|[\[\]{{}}]", text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def decode_text(raw: bytes, path: Path) -> str:

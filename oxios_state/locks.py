@@ -34,6 +34,18 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
+_threads = threading.local()
+
+
+def _this_thread() -> object:
+    """Give what stands for this thread. Its identity does not: that of a dead thread is used again."""
+    try:
+        token: object = _threads.token
+    except AttributeError:
+        token = _threads.token = object()
+    return token
+
+
 class _Lock:
     """A category's lock in this process, whatever stores and threads share it.
 
@@ -43,14 +55,15 @@ class _Lock:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.owner: int | threading.Lock | None = None
+        self.owner: object = None
         self.depth = 0
         self.descriptor = -1
         self._waiting: deque[threading.Lock] = deque()
-        self._state = threading.Lock()  # guards owner and _waiting
+        # Guards owner and _waiting; re-entrant for a signal handler, which runs in the thread that it interrupts.
+        self._state = threading.RLock()
 
     def is_mine(self) -> bool:
-        return self.owner == threading.get_ident()
+        return self.owner is _this_thread()
 
     def wait_for_turn(self, timeout: float) -> bool:
         """Become the owner in this process; False if that took longer than *timeout* seconds."""
@@ -59,12 +72,12 @@ class _Lock:
         try:
             with self._state:
                 if self.owner is None:
-                    self.owner = threading.get_ident()
+                    self.owner = _this_thread()
                     return True
                 self._waiting.append(woken)
             if not woken.acquire(timeout=max(timeout, 0)) and self._withdraw(woken):
                 return False
-            self.owner = threading.get_ident()
+            self.owner = _this_thread()
             return True
         except BaseException:  # an interrupt: the place in the queue must not stay behind
             if not self._withdraw(woken) and (self.owner is woken or self.is_mine()):
@@ -81,9 +94,10 @@ class _Lock:
     def pass_on(self) -> None:
         """Hand the lock to the thread that has waited longest, or leave it free."""
         with self._state:
-            self.owner = self._waiting.popleft() if self._waiting else None
-            if self.owner is not None:
-                self.owner.release()
+            woken = self._waiting.popleft() if self._waiting else None
+            self.owner = woken
+            if woken is not None:
+                woken.release()
 
 
 class _Process:
@@ -160,7 +174,11 @@ def hold(directory: Path, category: str, timeout: float) -> Iterator[None]:
     try:
         yield
     finally:
-        _release(lock)
+        try:
+            _release(lock)
+        except KeyboardInterrupt:
+            _release(lock)  # what is left of it
+            raise
 
 
 def _acquire(directory: Path, category: str, timeout: float) -> _Lock:
@@ -170,6 +188,8 @@ def _acquire(directory: Path, category: str, timeout: float) -> _Lock:
     lock = _process.lock_of(descriptor, f"{stem}.lock")
     if lock.is_mine():
         _process.close(descriptor)
+        if not lock.depth:  # a signal handler, while what it interrupted takes the lock or gives it back
+            raise LockTimeoutError(f"the lock of category {category!r} is being taken by this thread: {stem}.lock")
         lock.depth += 1
         return lock
     try:
@@ -190,14 +210,17 @@ def _acquire(directory: Path, category: str, timeout: float) -> _Lock:
 def _release(lock: _Lock) -> None:
     if lock.pid != os.getpid():
         return  # forked inside the block: the lock is the parent's, and this process gave up its descriptor
-    lock.depth -= 1
-    if lock.depth:
+    if lock.depth > 1:
+        lock.depth -= 1
         return
+    descriptor, lock.descriptor, lock.depth = lock.descriptor, -1, 0
     try:
-        _unlock(lock.descriptor)
+        if descriptor >= 0:
+            _unlock(descriptor)
+            _process.close(descriptor)
     finally:
-        _process.close(lock.descriptor)
-        lock.pass_on()
+        if lock.is_mine():
+            lock.pass_on()
 
 
 def _wait_for_processes(turn_path: str, descriptor: int, deadline: float) -> bool:

@@ -292,7 +292,7 @@ class Session:
 
     def _touch(self) -> None:
         now = timestamps.now()
-        if timedelta(0) <= self.updated_at - now < timedelta(seconds=1):
+        if self.updated_at.utcoffset() is not None and timedelta(0) <= self.updated_at - now < timedelta(seconds=1):
             now = self.updated_at + timedelta(microseconds=1)  # a clock may stand still, or step back a little
         self.updated_at = now
 

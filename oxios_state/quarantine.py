@@ -10,6 +10,7 @@ import logging
 import os
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import attrs
 
@@ -53,7 +54,12 @@ def move_in(tree: files.Tree, path: Path, reason: str) -> Quarantined:
         OSError: If it cannot be moved; it is then where it was.
     """
     entry = _prepare(tree, path, reason)
-    tree.move(path, entry.content)
+    try:
+        tree.move(path, entry.content)
+    except OSError:
+        if not files.is_there(entry.content):
+            _discard(tree, entry)
+        raise
     tree.sync(path.parent, f"{path.name} is in quarantine")
     return entry
 
@@ -74,6 +80,8 @@ def entries(tree: files.Tree) -> list[Quarantined]:
     """List what is in quarantine, the oldest first; what has an unreadable reason is left out, with a warning."""
     found = []
     directory = tree.own / "quarantine"
+    tree.refuse_link_outside(tree.own)
+    tree.refuse_link_outside(directory)
     for name in sorted(os.listdir(directory) if files.is_there(directory) else []):
         content, reason = directory / name / _CONTENT, directory / name / _REASON
         try:
@@ -83,7 +91,8 @@ def entries(tree: files.Tree) -> list[Quarantined]:
         except (CorruptStateError, OSError) as error:
             _log.warning("left out of the list of what is in quarantine: %s", error)
         else:
-            found.append(Quarantined(tree.base / why.path, content, why.reason, why.since))
+            path = tree.base / os.fsdecode(unquote_to_bytes(why.path))
+            found.append(Quarantined(path, content, why.reason, why.since))
     return found
 
 
@@ -92,8 +101,16 @@ def move_out(tree: files.Tree, entry: Quarantined) -> None:
 
     Raises:
         FileExistsError: If there is a file again.
+        ValueError: If its place is not in a category of this store, or it is not in this store's quarantine.
     """
+    tree.refuse_outside(entry.path)
+    if entry.content.parents[1] != tree.own / "quarantine" or ".." in entry.content.parts:
+        raise ValueError(f"not in the quarantine of {tree.base}: {entry.content}")
     tree.move(entry.content, entry.path)
+    _discard(tree, entry)
+
+
+def _discard(tree: files.Tree, entry: Quarantined) -> None:
     tree.remove(entry.content.with_name(_REASON))
     entry.content.parent.rmdir()
 
@@ -101,7 +118,8 @@ def move_out(tree: files.Tree, entry: Quarantined) -> None:
 def _prepare(tree: files.Tree, path: Path, reason: str) -> Quarantined:
     now = timestamps.now()
     directory = tree.make_own_directory("quarantine") / f"{now:%Y%m%dT%H%M%S.%f}-{os.urandom(4).hex()}"
-    why = _Reason(os.path.relpath(path, tree.base), reason, now)
+    # Quoted, as a name need not be UTF-8.
+    why = _Reason(quote_from_bytes(os.fsencode(os.path.relpath(path, tree.base)), safe="/ "), reason, now)
     _write(tree, directory / _REASON, codec.encode_json(why, directory / _REASON))
     return Quarantined(path, directory / _CONTENT, reason, now)
 

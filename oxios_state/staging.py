@@ -64,8 +64,8 @@ class Staged:
         unsaved = self._temporary is not None
         self._discard()
         if unsaved and isinstance(error, OSError) and not isinstance(error, StateError):
-            if error.filename == str(self._path):
-                return  # it says so itself
+            if str(error.strerror).startswith("not saved"):
+                return
             reason = f"not saved, {error.strerror}: {error.filename}"
             raise OSError(error.errno, reason, str(self._path)) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from oxios_state import codec, files, names, pruning, staging, summaries, timestamps
@@ -14,6 +14,7 @@ from oxios_state.errors import (
     SessionConflictError,
     SessionNotFoundError,
     SessionOwnerError,
+    StateError,
 )
 from oxios_state.model import Session, SessionSummary
 from oxios_state.pruning import PruneConfig
@@ -152,8 +153,12 @@ class StateStore(DocumentStore):
             with self.lock(SESSIONS):
                 found = self.load_session(session.id)
                 if found is None:
-                    self.save_session(session)
-                    return session
+                    with suppress(SessionConflictError):  # the kernel, which takes no locks, made it meanwhile
+                        self.update_session(session)
+                        return session
+                    found = self.load_session(session.id)
+        if found is None:
+            raise SessionConflictError(f"session {session.id!r} comes and goes while it is made")
         if found.user_id != user_id:
             raise SessionOwnerError(f"session {session.id!r} belongs to another user than {user_id!r}")
         return found
@@ -185,11 +190,11 @@ class StateStore(DocumentStore):
             InvalidNameError: If *archive* is not allowed.
             LockTimeoutError: If a lock was not free in time.
             DurabilityError: If sessions are removed, but a power cut could undo that.
-            OSError: If a session could not be removed: the first such error, with a note of how many were.
+            OSError, StateError: If a session could not be removed: the first such error, with a note of how many were.
         """
         if archive is not None:
             names.check_category(archive)
-            if archive == SESSIONS:
+            if self._tree.real_category(archive) == self._tree.real_category(SESSIONS):
                 raise InvalidNameError("sessions cannot be archived into their own category")
         listed = summaries.list_sessions(self._tree)
         chosen = pruning.choose([summary for summary, _ in listed], config, timestamps.now(), keep)
@@ -197,14 +202,15 @@ class StateStore(DocumentStore):
             return chosen
         revisions = {summary.id: revision for summary, revision in listed}
         removed: list[SessionSummary] = []
-        failures: list[OSError | InvalidNameError] = []
+        failures: list[OSError | StateError] = []
         for summary in chosen:
             try:
                 if self._remove_unchanged(summary.id, revisions[summary.id], archive):
                     removed.append(summary)
-            except LockTimeoutError:
+            except LockTimeoutError as error:
+                error.add_note(f"{len(removed)} sessions were removed before")
                 raise
-            except (OSError, InvalidNameError) as error:  # a numbered name in the archive may be too long
+            except (OSError, StateError) as error:
                 failures.append(error)
         if removed:
             self._tree.sync(self._tree.directory(SESSIONS), f"{len(removed)} sessions are removed")
@@ -237,14 +243,14 @@ class StateStore(DocumentStore):
                 _log.warning("the session is saved, but pruning failed", exc_info=True)
 
     def _save_session(self, session: Session, *, only_unchanged: bool) -> None:
-        if not isinstance(session, Session):
+        if type(session) is not Session:  # what a subclass adds would be lost
             raise TypeError(f"a Session is expected, not {type(session).__name__}")
         path = self._path(SESSIONS, session.id, ".json")
         content = codec.encode_session(session, path)
         revision = files.revision_of(content)
         with staging.Staged(self._tree, path, content) as staged:
             if not only_unchanged:
-                self._keep_if_corrupt(path, codec.decode_session, session.revision)
+                self._keep_if_corrupt(path, summaries.decode_session, session.revision)
             with self.lock(SESSIONS):
                 if only_unchanged:
                     _check_unchanged(session, path)
@@ -263,6 +269,8 @@ class StateStore(DocumentStore):
                 return False
             if archive is None:
                 return self._tree.remove(path)
+            if path.is_symlink():
+                raise InvalidNameError(f"a symbolic link is not archived: {path}")
             self._archive(path, archive, session_id)
             return True
 

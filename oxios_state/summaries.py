@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oxios_state import codec, files, names
 from oxios_state.errors import CorruptStateError, StateError
 from oxios_state.model import Session, SessionSummary
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SESSIONS = "sessions"
 _LONGEST_TITLE = 60
@@ -27,10 +30,20 @@ def read_session(tree: files.Tree, session_id: str) -> tuple[Session, bytes] | N
     raw = files.read(path)
     if raw is None:
         return None
+    return decode_session(raw, path), files.revision_of(raw)
+
+
+def decode_session(raw: bytes, path: Path) -> Session:
+    """Read a session that must be the one that its file's name says.
+
+    Raises:
+        CorruptStateError: If it is not a session, or not that one.
+    """
     session = codec.decode_session(raw, path)
-    if session.id != session_id:  # to save it, or to remove it by its id, would hit another file
-        raise CorruptStateError(path, f"the id is {session.id!r}, but the file is {session_id!r}'s", json_path="$.id")
-    return session, files.revision_of(raw)
+    if session.id != path.stem:  # to save it, or to remove it by its id, would hit another file
+        reason = f"the id is {session.id!r:.80}, but the file is {path.stem!r}'s"
+        raise CorruptStateError(path, reason, json_path="$.id")
+    return session
 
 
 def list_sessions(tree: files.Tree) -> list[tuple[SessionSummary, bytes]]:

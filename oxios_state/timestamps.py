@@ -96,7 +96,7 @@ def parse(text: str) -> datetime:
     """
     form = re.fullmatch(_RFC3339, text)
     if form is None:
-        raise ValueError(f"{text!r} is not an RFC 3339 timestamp with an offset, such as 2026-03-01T08:00:00Z")
+        raise ValueError(f"{text!r:.60} is not an RFC 3339 timestamp with an offset, such as 2026-03-01T08:00:00Z")
     try:
         if text[-1] == "z":  # fromisoformat takes a lower-case t, but no z (CPython 3.11 to 3.13)
             from dateutil.parser import isoparse  # imported here, as it costs half of importing this package
@@ -107,7 +107,7 @@ def parse(text: str) -> datetime:
         if moment.tzinfo is not UTC:
             moment = moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{text!r} is not a moment that can be held: {error}") from error
+        raise ValueError(f"{text!r:.60} is not a moment that can be held: {error}") from error
     fraction = form[1]
     if fraction is not None and len(fraction) > 6 and (nanosecond := int(fraction[6:9].ljust(3, "0"))):
         return _with_nanosecond(moment, nanosecond)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -47,3 +49,24 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
         nothing: Callable[[], None] = lambda: None  # noqa: E731  # as if orjson were not installed
         monkeypatch.setattr(jsontext, "_orjson", nothing)
     return name
+
+
+@pytest.fixture
+def nobody() -> Iterator[Path]:
+    """A directory of a user without privileges, who the test runs as; not tmp_path, which other users cannot reach."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = os.geteuid() == 0
+        if root:
+            os.chown(directory, 65534, -1)
+            os.seteuid(65534)
+        try:
+            yield Path(directory)
+        finally:
+            if root:
+                os.seteuid(0)
+            for parent, _, _ in os.walk(directory):
+                os.chmod(parent, 0o700)
+                for name in os.listdir(parent):
+                    path = os.path.join(parent, name)
+                    if os.path.isdir(path) and not os.path.islink(path):
+                        os.chmod(path, 0o700)

@@ -10,7 +10,18 @@ from typing import Any
 import attrs
 import pytest
 
-from oxios_state import AgentResponse, CorruptStateError, Session, SessionId, Timestamp, UserMessage, codec, jsontext
+from oxios_state import (
+    AgentResponse,
+    CorruptStateError,
+    Session,
+    SessionId,
+    Timestamp,
+    UnsupportedValueError,
+    UserMessage,
+    codec,
+    conversion,
+    jsontext,
+)
 
 PATH = Path("sessions/s.json")
 KERNEL = Path(__file__).parent / "data" / "kernel"
@@ -303,7 +314,17 @@ def test_unknown_keys_do_not_disturb_a_change() -> None:
 def test_an_unknown_key_never_takes_the_place_of_a_known_one() -> None:
     session = decode(full_document())
     session.extra["user_id"] = "somebody else"
-    assert json.loads(codec.encode_session(session, PATH))["user_id"] == "u"
+    with pytest.raises(UnsupportedValueError, match=r"\$\.user_id: 'extra' must not hold what is a field"):
+        codec.encode_session(session, PATH)
+
+
+def test_a_hook_of_the_users_does_not_change_the_kernels_documents() -> None:
+    document = full_document()
+    conversion.converter.register_unstructure_hook(datetime, lambda moment: moment.strftime("%d.%m.%Y"))
+    try:
+        assert reencode(document) == document
+    finally:
+        conversion.converter.register_unstructure_hook(datetime, conversion._render_datetime)
 
 
 @both_engines

@@ -1,0 +1,160 @@
+"""What a save replaces and cannot be read: its bytes are kept in quarantine."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from oxios_state import CorruptStateError, DurabilityError, Session, SessionConflictError, StateStore
+
+posix = pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX, and directories that can be synced")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StateStore:
+    store = StateStore(tmp_path / "state", durable=False)
+    store.save_json("c", "good", 1)
+    return store
+
+
+SAVES: dict[str, tuple[str, bytes, Callable[[StateStore], object]]] = {
+    "session": ("sessions/x.json", b'\n{"id": "x" \r\n', lambda store: store.save_session(Session("u", "x"))),
+    "value": ("sessions/x.json", b'{"id": "x"}', lambda store: store.save_session(Session("u", "x"))),
+    "JSON": ("c/x.json", b"\xff\xfe{", lambda store: store.save_json("c", "x", 2)),
+    "markdown": ("c/x.md", b"\xff", lambda store: store.save_markdown("c", "x", "new")),
+}
+
+
+@pytest.mark.parametrize("save", SAVES)
+def test_a_save_over_a_corrupt_document_keeps_its_bytes(store: StateStore, save: str) -> None:
+    place, content, operation = SAVES[save]
+    path = store.base_path / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    operation(store)
+    saved = path.read_bytes()
+    assert store.check() == []
+    (entry,) = store.quarantined()
+    assert (entry.path, entry.content.read_bytes()) == (path, content)
+    assert re.match(f"replaced, {re.escape(str(path))}: (line|\\$)", entry.reason)
+    assert datetime.now(UTC) - entry.since < timedelta(minutes=1)
+    operation(store)  # over a sound one
+    assert store.quarantined() == [entry]
+    with pytest.raises(FileExistsError):
+        store.restore(entry)
+    path.unlink()
+    store.restore(entry)
+    assert path.read_bytes() == content != saved
+
+
+def test_a_sound_document_is_replaced_without_a_copy(store: StateStore) -> None:
+    for number in range(2):
+        store.save_session(Session("u", "x"))
+        store.save_json("c", "x", number)
+        store.save_markdown("c", "x", "\ufeff\0")
+        (store.base_path / "c" / "x.json").write_text(str(2**64))  # unsafe, and read
+    assert store.quarantined() == []
+
+
+def test_an_update_over_a_corrupt_document_is_a_conflict_and_keeps_nothing(store: StateStore) -> None:
+    session = Session("u", "x")
+    store.save_session(session)
+    path = store.base_path / "sessions" / "x.json"
+    path.write_text("{")
+    with pytest.raises(SessionConflictError):
+        store.update_session(session)
+    with pytest.raises(CorruptStateError), store.edit_session("x"):
+        pass
+    with pytest.raises(CorruptStateError):
+        store.get_or_create_session("u", "x")
+    assert path.read_text() == "{"
+    assert store.quarantined() == []
+
+
+def test_a_save_over_the_session_of_another_id_keeps_it(store: StateStore) -> None:
+    store.save_session(Session("u", "theirs"))
+    theirs = (store.base_path / "sessions" / "theirs.json").rename(store.base_path / "sessions" / "mine.json")
+    content = theirs.read_bytes()
+    with pytest.raises(CorruptStateError):
+        store.load_session("mine")
+    store.save_session(Session("u", "mine"))
+    assert [entry.content.read_bytes() for entry in store.quarantined()] == [content]
+
+
+def failing_sync(calls: SimpleNamespace, within: str) -> None:
+    """Let no directory *within* another be synced."""
+    opened = calls.open
+
+    def open_(path: Any, flags: int, *mode: int) -> int:
+        if os.path.basename(os.path.dirname(path)) == within and os.path.isdir(path):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        descriptor: int = opened(path, flags, *mode)
+        return descriptor
+
+    calls.open = open_
+
+
+@posix
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(OSError, id="it is not saved"),
+        pytest.param(DurabilityError, id="and does not say that it is"),
+    ],
+)
+def test_a_copy_that_may_not_last_keeps_the_save_from_replacing_the_original(
+    tmp_path: Path, calls: SimpleNamespace, error: type[OSError]
+) -> None:
+    store = StateStore(tmp_path / "state")
+    (tmp_path / "state" / "c").mkdir(parents=True)
+    path = tmp_path / "state" / "c" / "x.json"
+    path.write_text("{")
+    failing_sync(calls, "quarantine")
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        store.save_json("c", "x", 2)
+    assert path.read_text() == "{"
+    assert sorted(os.listdir(store.base_path / "c")) == ["x.json"]
+    assert error is OSError or not isinstance(caught.value, DurabilityError)
+
+
+@posix
+def test_what_is_in_quarantine_is_for_the_owner_only(store: StateStore) -> None:
+    before = os.umask(0)
+    try:
+        for name in ("replaced", "moved"):
+            (store.base_path / "c" / f"{name}.json").write_text("{")
+        store.save_json("c", "replaced", 1)
+        (problem,) = store.check()
+        moved = store.quarantine(problem)
+    finally:
+        os.umask(before)
+    assert moved is not None
+    for path in (store.base_path / ".oxios_state").rglob("*"):
+        if path != moved.content:  # it keeps its mode, in a directory that none can enter
+            assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+    assert stat.S_IMODE(moved.content.stat().st_mode) == 0o666
+
+
+@posix
+def test_what_may_not_be_read_is_replaced_by_a_blind_save_and_by_no_update(nobody: Path) -> None:
+    store = StateStore(nobody / "state", durable=False)
+    session = Session("u", "s")
+    store.save_session(session)
+    path = store.base_path / "sessions" / "s.json"
+    path.chmod(0o200)
+    with pytest.raises(PermissionError, match="not saved, ") as caught:
+        store.update_session(session)
+    assert str(caught.value.filename) == str(path)
+    assert os.listdir(path.parent) == ["s.json"]
+    store.save_session(session)  # as the kernel would
+    path.chmod(0o600)
+    assert store.load_session("s") == session
