@@ -125,12 +125,16 @@ class Tree:
             return False
         return True
 
-    def move(self, path: Path, target: Path) -> None:
+    def move(self, path: Path, target: Path) -> bool:
         """Move a file into another directory; a power cut leaves it in one of them, or in both.
 
         On a file system without hard links, and for what is no regular file, a power cut may also take it.
 
+        Returns:
+            Whether it is gone from *path*: the kernel, which takes no locks, may have saved it anew.
+
         Raises:
+            InvalidNameError: If *target* is *path* by another name.
             FileExistsError: If there is another file at *target*. If it is the same file, *path* alone goes.
         """
         self.make_directory(target.parent)
@@ -142,8 +146,12 @@ class Tree:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
             os.rename(path, target)
         self.sync(target.parent, f"{target.name} is there")
-        if linked and os.path.samefile(path, target):  # else the kernel, which takes no locks, has saved it anew
-            self.remove(path)
+        try:
+            if linked and os.path.samefile(path, target):
+                os.unlink(path)
+            return not os.path.lexists(path)
+        except FileNotFoundError:
+            return True
 
     def sync(self, directory: Path, done: str) -> None:
         """Make what was done in *directory* survive a power cut.

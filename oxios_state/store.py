@@ -271,16 +271,14 @@ class StateStore(DocumentStore):
                 return self._tree.remove(path)
             if path.is_symlink():
                 raise InvalidNameError(f"a symbolic link is not archived: {path}")
-            self._archive(path, archive, session_id)
-            return True
+            return self._archive(path, archive, session_id)
 
-    def _archive(self, path: Path, archive: str, session_id: str) -> None:
+    def _archive(self, path: Path, archive: str, session_id: str) -> bool:
         number = 1
         while True:
             name = session_id if number == 1 else f"{session_id}.{number}"
             try:
-                self._tree.move(path, self._path(archive, name, ".json"))
-                return
+                return self._tree.move(path, self._path(archive, name, ".json"))
             except FileExistsError:
                 number += 1
 

@@ -79,11 +79,28 @@ def test_a_save_by_the_kernel_while_a_session_is_archived_stays(
     monkeypatch.setattr(files, "sync_directory", save_meanwhile)
     if not links:
         monkeypatch.setattr(os, "link", refuse)
-    store.prune(ALL_OLD, archive="archive")
+    removed = store.prune(ALL_OLD, archive="archive")
     assert saved
+    assert [summary.id for summary in removed] == ["c", "b"]
     session = store.load_session("a")
     assert session is not None
     assert session.user_id == "kernel"
+
+
+def test_a_session_that_the_kernel_deletes_while_it_is_archived_is_archived(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.base_path / "sessions" / "a.json"
+    sync = files.sync_directory
+
+    def delete_meanwhile(directory: Path) -> None:
+        if directory.name == "archive" and (directory / "a.json").exists():
+            path.unlink(missing_ok=True)
+        sync(directory)
+
+    monkeypatch.setattr(files, "sync_directory", delete_meanwhile)
+    assert len(store.prune(ALL_OLD, archive="archive")) == 3
+    assert store.list_category("archive") == ["a", "b", "c"]
 
 
 def test_a_session_that_the_kernel_makes_meanwhile_is_not_overwritten(

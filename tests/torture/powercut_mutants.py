@@ -20,7 +20,7 @@ _SYNC_MADE = "                    sync_directory(path.parent)"
 _REPLACE = "                _replace(self._temporary, self._path)"
 _SYNC_SAVED = '        self._tree.sync(self._path.parent, f"{self._path.name} is saved")'
 _TEMPORARY = 'f"{OWN_PREFIX}.{os.urandom(8).hex()}.tmp"'
-_MOVE = "        if not _link(path, target):"
+_MOVE = "        linked = _link(path, target)\n        if not linked:"
 _SYNC_MOVED = '        self.sync(target.parent, f"{target.name} is there")\n'
 _MOVE_IN = "    tree.move(path, entry.content)\n"
 
@@ -68,7 +68,10 @@ MUTANTS = {
     ),
     "no sync after a prune": Mutant("prune", "store", "        if removed:\n", "        if False:\n"),
     "archived by rename, the sessions synced first": Mutant(
-        "archive", "files", _MOVE, "        os.rename(path, target); sync_directory(path.parent)\n        if False:"
+        "archive",
+        "files",
+        _MOVE,
+        "        os.rename(path, target); sync_directory(path.parent); linked = False\n        if False:",
     ),
     "archived without a sync of the archive": Mutant("archive", "files", _SYNC_MOVED, ""),
     "unlinked before the archive is synced": Mutant(
