@@ -1,4 +1,4 @@
-"""What is checked, and how: `nox` runs lint, types, tests, coverage and docs; `nox -l` lists the rest."""
+"""What is checked, and how: `nox` runs what is checked each time; `nox -l` lists the rest, which takes longer."""
 
 from __future__ import annotations
 

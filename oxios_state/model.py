@@ -10,24 +10,19 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
 from attrs import field
-from attrs.validators import deep_iterable, ge, instance_of, lt, optional
+from attrs.validators import ge, lt
 
 from oxios_state import timestamps
 from oxios_state.frozen import FrozenDict, freeze
+from oxios_state.validators import is_a, is_int, list_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _T = TypeVar("_T")
-_text = instance_of(str)
-_optional_text = optional(instance_of(str))
-_moment = instance_of(datetime)
-
-
-def is_int(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse, as a validator, what is not exactly an int."""
-    if type(value) is not int:  # a bool is an int to isinstance
-        raise TypeError(f"'{attribute.name}' must be int, not {type(value).__name__}")
+_text = is_a(str)
+_optional_text = is_a(str, type(None))
+_moment = is_a(datetime)
 
 
 NOT_ON_DISK = frozenset({"extra", "seed_id_absent", "revision", "encoded"})
@@ -39,7 +34,7 @@ def _no_field(instance: attrs.AttrsInstance, attribute: attrs.Attribute[Any], va
         raise ValueError(f"'{attribute.name}' must not hold what is a field: {', '.join(sorted(twice))}")
 
 
-_extra = [instance_of(dict), _no_field]
+_extra = [is_a(dict), _no_field]
 
 
 class SessionId(str):
@@ -113,9 +108,9 @@ class AgentResponse(_Immutable):
     session_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
     seed_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
     phase_reached: str | None = field(default=None, validator=_optional_text, kw_only=True)
-    evaluation_passed: bool | None = field(default=None, validator=optional(instance_of(bool)), kw_only=True)
+    evaluation_passed: bool | None = field(default=None, validator=is_a(bool, type(None)), kw_only=True)
     timestamp: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
-    seed_id_absent: bool = field(default=False, validator=instance_of(bool), kw_only=True, repr=False, eq=False)
+    seed_id_absent: bool = field(default=False, validator=is_a(bool), kw_only=True, repr=False, eq=False)
     extra: dict[str, Any] = field(
         default=FrozenDict(), converter=freeze, validator=_extra, kw_only=True, repr=False, hash=False
     )
@@ -146,7 +141,7 @@ class TrajectoryStepRecord(_Immutable):
     tool_args: Any = field(converter=freeze, hash=False)
     output_summary: str = field(default="", validator=_text)
     duration_ms: int = field(default=0, validator=[is_int, ge(0), lt(2**64)])
-    is_error: bool = field(default=False, validator=instance_of(bool))
+    is_error: bool = field(default=False, validator=is_a(bool))
     tool_call_id: str = field(default="", validator=_text)
     timestamp: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
     extra: dict[str, Any] = field(
@@ -161,16 +156,6 @@ def _session_id(value: str | None) -> SessionId:
     if not isinstance(value, str):
         raise TypeError(f"'id' must be str or None, not {type(value).__name__}")
     return value if isinstance(value, SessionId) else SessionId(value)
-
-
-def _list_of(kind: type) -> Any:
-    each = deep_iterable(instance_of(kind), instance_of(list))
-
-    def check(session: object, attribute: attrs.Attribute[Any], value: list[Any]) -> None:
-        if type(value) is not list or not set(map(type, value)) <= {kind}:  # the usual case, quickly
-            each(session, attribute, value)
-
-    return check
 
 
 @attrs.define
@@ -201,10 +186,10 @@ class Session:
 
     user_id: str = field(validator=_text)
     id: SessionId = field(default=None, converter=_session_id, on_setattr=attrs.setters.frozen)
-    user_messages: list[UserMessage] = field(factory=list, validator=_list_of(UserMessage), kw_only=True)
-    agent_responses: list[AgentResponse] = field(factory=list, validator=_list_of(AgentResponse), kw_only=True)
+    user_messages: list[UserMessage] = field(factory=list, validator=list_of(UserMessage), kw_only=True)
+    agent_responses: list[AgentResponse] = field(factory=list, validator=list_of(AgentResponse), kw_only=True)
     trajectory_steps: list[TrajectoryStepRecord] = field(
-        factory=list, validator=_list_of(TrajectoryStepRecord), kw_only=True
+        factory=list, validator=list_of(TrajectoryStepRecord), kw_only=True
     )
     active_seed_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
     active_persona_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
@@ -212,7 +197,7 @@ class Session:
     updated_at: datetime = field(
         default=attrs.Factory(lambda self: self.created_at, takes_self=True), validator=_moment, kw_only=True
     )
-    metadata: dict[str, Any] = field(factory=dict, validator=instance_of(dict), kw_only=True)
+    metadata: dict[str, Any] = field(factory=dict, validator=is_a(dict), kw_only=True)
     extra: dict[str, Any] = field(factory=dict, validator=_extra, kw_only=True, repr=False, hash=False)
     revision: bytes | None = field(default=None, init=False, eq=False, repr=False)
 

@@ -12,7 +12,7 @@ import attrs
 from attrs import field
 from attrs.validators import ge
 
-from oxios_state.model import is_int
+from oxios_state.validators import is_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -18,7 +18,18 @@ PROJECT = Path(__file__).parents[1]
 PACKAGE = Path(oxios_state.__file__).parent
 FLOORS = [
     {"errors"},
-    {"frozen", "model", "pruning", "locks", "names", "timestamps", "jsonvalues", "jsontext", "conversion"},
+    {
+        "frozen",
+        "validators",
+        "model",
+        "pruning",
+        "locks",
+        "names",
+        "timestamps",
+        "jsonvalues",
+        "jsontext",
+        "conversion",
+    },
     {"columns", "codec", "files"},
     {"staging"},
     {"summaries", "quarantine"},
