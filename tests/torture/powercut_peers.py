@@ -21,7 +21,7 @@ class Peer:
     package = ""
 
     def __init__(self) -> None:
-        self.library: Any = importlib.import_module(self.package)
+        self.module: Any = importlib.import_module(self.package)
 
     def put(self, root: Path, text: str) -> None:
         raise NotImplementedError
@@ -53,10 +53,10 @@ class _CacheLib(Peer):
     package = "cachelib"
 
     def put(self, root: Path, text: str) -> None:
-        assert self.library.FileSystemCache(str(root / "sessions"), default_timeout=0).set("s1", text)
+        assert self.module.FileSystemCache(str(root / "sessions"), default_timeout=0).set("s1", text)
 
     def get(self, root: Path) -> str | None:
-        text: str | None = self.library.FileSystemCache(str(root / "sessions"), default_timeout=0).get("s1")
+        text: str | None = self.module.FileSystemCache(str(root / "sessions"), default_timeout=0).get("s1")
         return text
 
 
@@ -69,9 +69,9 @@ class _Django(Peer):
         if not settings.configured:
             settings.configure(SECRET_KEY="for a test", USE_TZ=True)
         settings.SESSION_FILE_PATH = str(root / "sessions")
-        if hasattr(self.library.SessionStore, "_storage_path"):
-            del self.library.SessionStore._storage_path
-        return self.library.SessionStore(self._key)
+        if hasattr(self.module.SessionStore, "_storage_path"):
+            del self.module.SessionStore._storage_path
+        return self.module.SessionStore(self._key)
 
     def put(self, root: Path, text: str) -> None:
         session = self._session(root)
@@ -89,7 +89,7 @@ class _Strands(Peer):
     package = "strands.session.file_session_manager"
 
     def _manager(self, root: Path) -> Any:
-        return self.library.FileSessionManager("s1", storage_dir=str(root / "sessions"))
+        return self.module.FileSessionManager("s1", storage_dir=str(root / "sessions"))
 
     def put(self, root: Path, text: str) -> None:
         types = importlib.import_module("strands.types.session")
@@ -107,12 +107,12 @@ class _TinyDB(Peer):
     package = "tinydb"
 
     def put(self, root: Path, text: str) -> None:
-        with self.library.TinyDB(str(root / "sessions/db.json")) as database:
-            database.upsert({"id": "s1", "text": text}, self.library.where("id") == "s1")
+        with self.module.TinyDB(str(root / "sessions/db.json")) as database:
+            database.upsert({"id": "s1", "text": text}, self.module.where("id") == "s1")
 
     def get(self, root: Path) -> str | None:
-        with self.library.TinyDB(str(root / "sessions/db.json")) as database:
-            found = database.get(self.library.where("id") == "s1")
+        with self.module.TinyDB(str(root / "sessions/db.json")) as database:
+            found = database.get(self.module.where("id") == "s1")
         text: str | None = found and found["text"]
         return text
 
@@ -121,7 +121,7 @@ class _AtomicWrites(Peer):
     package = "atomicwrites"
 
     def put(self, root: Path, text: str) -> None:
-        with self.library.atomic_write(str(root / "sessions/s1.json"), overwrite=True) as file:
+        with self.module.atomic_write(str(root / "sessions/s1.json"), overwrite=True) as file:
             json.dump({"text": text}, file)
 
     def get(self, root: Path) -> str | None:
