@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from cattrs.fns import identity
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from oxios_state import columns, jsontext
-from oxios_state.conversion import MOST_FAULTS, Hook, array_of, converter, strict
+from oxios_state.conversion import MOST_FAULTS, Hook, array_of, converter, make_converter, strict
 from oxios_state.errors import CorruptStateError, UnsupportedValueError
 from oxios_state.jsonvalues import DEEPEST, FaultError, json_path
 from oxios_state.model import NOT_ON_DISK, AgentResponse, Session, SessionId, TrajectoryStepRecord, UserMessage
@@ -78,7 +79,7 @@ def _record_texts(records: list[Any], kind: type[Any]) -> list[bytes]:
 
 
 def _encode_record(record: Any) -> bytes:
-    text = jsontext.encode_value(_kernel.unstructure(record), 3).replace(b"\n", b"\n    ")
+    text = jsontext.encode_value(_kernel().unstructure(record), 3).replace(b"\n", b"\n    ")
     object.__setattr__(record, "encoded", text)
     return text
 
@@ -89,7 +90,7 @@ def decode_session(raw: bytes, path: Path) -> Session:
     Raises:
         CorruptStateError: If it is not one.
     """
-    session: Session = _structure(_kernel, jsontext.decode(raw, path), Session, path)
+    session: Session = _structure(_kernel(), jsontext.decode(raw, path), Session, path)
     return session
 
 
@@ -160,17 +161,17 @@ _OPTIONAL = {
     *("session_id", "seed_id", "phase_reached", "evaluation_passed"),
 }
 
-# A converter of its own, for a hook that a user registers for datetimes, say, not to change the kernel's documents.
-_kernel = converter.copy()
-_kernel.register_unstructure_hook(SessionId, str)
+
+def _is_record(cls: Any) -> bool:
+    return cls in _RECORDS.values()
 
 
 def _is_ours(cls: Any) -> bool:
-    return cls is Session or cls in _RECORDS.values()
+    return cls is Session or _is_record(cls)
 
 
 def _records_hook(cls: type[Any]) -> Hook:
-    slowly = array_of(cls, lambda item: _kernel.structure(item, cls))
+    slowly = array_of(cls, lambda item: _kernel().structure(item, cls))
 
     def hook(value: Any) -> Any:
         quickly = columns.build(cls, value) if value else []
@@ -179,14 +180,13 @@ def _records_hook(cls: type[Any]) -> Hook:
     return strict(list, hook)
 
 
-@_kernel.register_structure_hook_factory(_is_ours)
 def _structure_hook(cls: type) -> Hook:
     known = {field.name for field in attrs.fields(cls)} - NOT_ON_DISK
     overrides: dict[str, Any] = dict.fromkeys(NOT_ON_DISK, override(omit=True))
     overrides["metadata"] = override(struct_hook=strict(dict, identity))
     overrides |= {key: override(struct_hook=_records_hook(kind)) for key, kind in _RECORDS.items()}
     overrides["duration_ms"] = override(struct_hook=strict(int, _duration))
-    structure: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, _kernel, **overrides)
+    structure: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, _kernel(), **overrides)
 
     required = known - _OPTIONAL
 
@@ -233,8 +233,8 @@ def _session_document(session: Session) -> dict[str, Any]:
         "trajectory_steps": session.trajectory_steps,
         "active_seed_id": session.active_seed_id,
         "active_persona_id": session.active_persona_id,
-        "created_at": _kernel.unstructure(session.created_at),
-        "updated_at": _kernel.unstructure(session.updated_at),
+        "created_at": _kernel().unstructure(session.created_at),
+        "updated_at": _kernel().unstructure(session.updated_at),
         "metadata": session.metadata,
     }
     for key in ("trajectory_steps", "active_seed_id", "active_persona_id"):
@@ -243,18 +243,16 @@ def _session_document(session: Session) -> dict[str, Any]:
     return document | session.extra
 
 
-@_kernel.register_unstructure_hook
 def _unstructure_session(session: Session) -> dict[str, Any]:
     document = _session_document(session)
-    return document | {key: _kernel.unstructure(document[key]) for key in _RECORDS if key in document}
+    return document | {key: _kernel().unstructure(document[key]) for key in _RECORDS if key in document}
 
 
-@_kernel.register_unstructure_hook_factory(lambda cls: cls in _RECORDS.values())
 def _unstructure_hook(cls: type) -> Callable[[Any], dict[str, Any]]:
     overrides: dict[str, Any] = dict.fromkeys(NOT_ON_DISK, override(omit=True))
     # Free-form JSON is for the encoder to check: the converter would turn what is not JSON into something that is.
     overrides["tool_args"] = override(unstruct_hook=identity)
-    unstructure: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(cls, _kernel, **overrides)
+    unstructure: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(cls, _kernel(), **overrides)
 
     def hook(record: Any) -> dict[str, Any]:
         document = unstructure(record)
@@ -265,11 +263,18 @@ def _unstructure_hook(cls: type) -> Callable[[Any], dict[str, Any]]:
     return hook
 
 
-@converter.register_structure_hook_factory(_is_ours)
-def _structure_as_kernel(cls: type) -> Hook:
-    return lambda value, _: _kernel.structure(value, cls)
+@cache
+def _kernel() -> Converter:
+    """Make the converter of the kernel's own classes: a hook that a user registers does not change their documents."""
+    made = make_converter()
+    made.register_unstructure_hook(SessionId, str)
+    made.register_unstructure_hook(Session, _unstructure_session)
+    made.register_structure_hook_factory(_is_ours, _structure_hook)
+    made.register_unstructure_hook_factory(_is_record, _unstructure_hook)
+    return made
 
 
-@converter.register_unstructure_hook_factory(lambda cls: _is_ours(cls) or cls is SessionId)
-def _unstructure_as_kernel(_: type) -> Callable[[Any], Any]:
-    return _kernel.unstructure
+converter.register_structure_hook_factory(_is_ours, lambda cls: lambda value, _: _kernel().structure(value, cls))
+converter.register_unstructure_hook_factory(
+    lambda cls: _is_ours(cls) or cls is SessionId, lambda _: lambda value: _kernel().unstructure(value)
+)

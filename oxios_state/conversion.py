@@ -56,10 +56,6 @@ def _sorted_array(items: Iterable[Any]) -> list[Any]:
     return sorted(items, key=repr)  # a set has no order; equal ones are to be equal bytes
 
 
-converter = Converter(unstruct_collection_overrides={AbstractSet: _sorted_array})
-"""The cattrs converter of all stores. Register a hook here for a class of your own, once, before it is used."""
-
-
 # What JSON has a value for: exactly that.
 
 
@@ -95,42 +91,33 @@ def _structure_float(value: Any, cls: Any) -> float:
     return number
 
 
-for _kind in (str, int, bool):
-    converter.register_structure_hook(_kind, strict(_kind))
-converter.register_structure_hook(float, _structure_float)
-
-
 def _is_scalar_union(cls: Any) -> bool:
     return _origin(cls) in {Union, UnionType} and set(get_args(cls)) <= _SCALARS
 
 
-@converter.register_structure_hook_factory(_is_scalar_union)
 def _scalar_union_hook(cls: Any) -> Hook:
     kinds = set(get_args(cls))
 
     def structure(value: Any, _: Any) -> Any:
-        if type(value) not in kinds and not (type(value) is int and float in kinds):
-            raise TypeError(
-                f"{' or '.join(sorted(_KINDS[kind] for kind in kinds))} is expected, not {_KINDS[type(value)]}"
-            )
-        return value
+        if type(value) in kinds:
+            return value
+        if type(value) is int and float in kinds:
+            return float(value)
+        raise TypeError(f"{' or '.join(sorted(_KINDS[kind] for kind in kinds))} is expected, not {_kind_of(value)}")
 
     return structure
 
 
-@converter.register_structure_hook_factory(lambda cls: attrs.has(cls) or is_dataclass(cls))
 def _object_hook(cls: Any, conv: Converter) -> Hook:
     structure = make_dict_structure_fn(cls, conv)
     return strict(dict, lambda value: structure(value, cls))
 
 
-@converter.register_structure_hook_factory(lambda cls: _origin(cls) in {dict, Mapping, MutableMapping})
 def _mapping_hook(cls: Any, conv: Converter) -> Hook:
     structure = mapping_structure_factory(cls, conv)
     return strict(dict, lambda value: structure(value, cls))
 
 
-@converter.register_structure_hook_factory(is_typeddict)
 def _typed_dict_hook(cls: Any, conv: Converter) -> Hook:
     structure = conv.gen_structure_typeddict(cls)
     return strict(dict, lambda value: structure(value, cls))
@@ -170,24 +157,15 @@ def _array_hook_factory(abstract: type) -> Callable[[Any, Converter], Hook]:
     return factory
 
 
-converter.register_structure_hook_factory(is_sequence, _array_hook_factory(tuple))
-converter.register_structure_hook_factory(is_mutable_sequence, _array_hook_factory(list))
-converter.register_structure_hook_factory(is_set, _array_hook_factory(set))
-converter.register_structure_hook_factory(is_abstract_set, _array_hook_factory(frozenset))
-converter.register_structure_hook_factory(is_frozenset, _array_hook_factory(frozenset))
-
-
 def _is_fixed_tuple(cls: Any) -> bool:
     return cls is not tuple and _origin(cls) is tuple and get_args(cls)[-1:] != (Ellipsis,)
 
 
-@converter.register_structure_hook_factory(_is_fixed_tuple)
 def _tuple_hook(cls: Any, conv: Converter) -> Hook:
     structure = conv.gen_structure_hetero_tuple(cls)
     return strict(list, lambda value: structure(value, cls))
 
 
-@converter.register_structure_hook_factory(lambda cls: _origin(cls) is Literal)
 def _literal_hook(cls: Any) -> Hook:
     choices = get_args(cls)
 
@@ -208,7 +186,7 @@ def _decimal(text: str) -> Decimal:
     try:
         return Decimal(text)
     except InvalidOperation:
-        raise ValueError(f"{text!r} is not a decimal number") from None
+        raise ValueError(f"{text!r:.60} is not a decimal number") from None
 
 
 def _render_datetime(moment: datetime) -> str | datetime:
@@ -222,20 +200,6 @@ def _is_uuid(cls: Any) -> bool:
     return getattr(cls, "__module__", "") == "uuid" and cls.__name__ == "UUID"  # not imported, as most do without
 
 
-converter.register_structure_hook(datetime, strict(str, timestamps.parse))
-converter.register_unstructure_hook(datetime, _render_datetime)
-converter.register_structure_hook(date, strict(str, date.fromisoformat))
-converter.register_unstructure_hook(date, date.isoformat)
-converter.register_structure_hook_factory(_is_uuid, lambda cls: strict(str, cls))
-converter.register_unstructure_hook_factory(_is_uuid, lambda _: str)
-converter.register_structure_hook(Path, strict(str, Path))
-converter.register_structure_hook(Decimal, strict(str, _decimal))
-converter.register_unstructure_hook(Decimal, str)
-converter.register_structure_hook(bytes, strict(str, lambda text: base64.b64decode(text, validate=True)))
-converter.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode())
-
-
-@converter.register_structure_hook_factory(lambda cls: isinstance(cls, type) and issubclass(cls, Enum))
 def _enum_hook(cls: Any) -> Hook:
     def structure(value: Any, _: Any) -> Enum:
         member: Enum = cls(value)
@@ -243,3 +207,43 @@ def _enum_hook(cls: Any) -> Hook:
         return member
 
     return structure
+
+
+def make_converter() -> Converter:
+    """Make a converter with all of the above."""
+    made = Converter(unstruct_collection_overrides={AbstractSet: _sorted_array})
+    for kind in (str, int, bool):
+        made.register_structure_hook(kind, strict(kind))
+    made.register_structure_hook(float, _structure_float)
+    made.register_structure_hook(datetime, strict(str, timestamps.parse))
+    made.register_unstructure_hook(datetime, _render_datetime)
+    made.register_structure_hook(date, strict(str, date.fromisoformat))
+    made.register_unstructure_hook(date, date.isoformat)
+    made.register_structure_hook(Path, strict(str, Path))
+    made.register_structure_hook(Decimal, strict(str, _decimal))
+    made.register_unstructure_hook(Decimal, str)
+    made.register_structure_hook(bytes, strict(str, lambda text: base64.b64decode(text, validate=True)))
+    made.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode())
+    made.register_unstructure_hook_factory(_is_uuid, lambda _: str)
+    for predicate, factory in _FACTORIES:
+        made.register_structure_hook_factory(predicate, factory)
+    return made
+
+
+_FACTORIES: list[tuple[Callable[[Any], bool], Any]] = [  # cattrs asks the last one first
+    (_is_scalar_union, _scalar_union_hook),
+    (lambda cls: attrs.has(cls) or is_dataclass(cls), _object_hook),
+    (lambda cls: _origin(cls) in {dict, Mapping, MutableMapping}, _mapping_hook),
+    (is_typeddict, _typed_dict_hook),
+    (is_sequence, _array_hook_factory(tuple)),
+    (is_mutable_sequence, _array_hook_factory(list)),
+    (is_set, _array_hook_factory(set)),
+    (is_abstract_set, _array_hook_factory(frozenset)),
+    (is_frozenset, _array_hook_factory(frozenset)),
+    (_is_fixed_tuple, _tuple_hook),
+    (lambda cls: _origin(cls) is Literal, _literal_hook),
+    (_is_uuid, lambda cls: strict(str, cls)),
+    (lambda cls: isinstance(cls, type) and issubclass(cls, Enum), _enum_hook),
+]
+converter = make_converter()
+"""The cattrs converter of all stores. Register a hook here for a class of your own, once, before it is used."""
