@@ -110,7 +110,7 @@ def torture_short(session: nox.Session) -> None:
     """Run the short form of each torture: some seconds each."""
     session.install(".[fast]")
     for name, option in TORTURES.items():
-        session.run("python", "-P", f"tests/torture/{name}.py", option)
+        session.run("python", f"tests/torture/{name}.py", option)
 
 
 @nox.session(default=False)
@@ -118,7 +118,7 @@ def torture(session: nox.Session) -> None:
     """Run each torture in full: minutes. Power cuts also of the stores that users would pick instead."""
     session.install(".[fast]", *_group("peers"))
     for name in TORTURES:
-        session.run("python", "-P", f"tests/torture/{name}.py", *(["--peers"] if name == "powercut" else []))
+        session.run("python", f"tests/torture/{name}.py", *(["--peers"] if name == "powercut" else []))
 
 
 @nox.session(default=False)

@@ -253,10 +253,7 @@ class DocumentStore:
         self, path: Path, decode: Callable[[bytes, Path], object], revision: bytes | None = None
     ) -> None:
         """Keep in quarantine what is about to be replaced, if *decode* refuses it; *revision* is known to be good."""
-        try:
-            raw = files.read(path) if path.is_file() else None
-        except PermissionError:
-            return  # the kernel too would replace what it may not read
+        raw = files.read(path) if path.is_file() else None
         if raw is not None and files.revision_of(raw) != revision:
             try:
                 decode(raw, path)

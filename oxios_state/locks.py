@@ -174,10 +174,12 @@ def hold(directory: Path, category: str, timeout: float) -> Iterator[None]:
     try:
         yield
     finally:
+        depth = lock.depth
         try:
             _release(lock)
         except KeyboardInterrupt:
-            _release(lock)  # what is left of it
+            if lock.is_mine() and lock.depth == depth:  # it came before anything was done
+                _release(lock)
             raise
 
 
@@ -210,16 +212,16 @@ def _acquire(directory: Path, category: str, timeout: float) -> _Lock:
 def _release(lock: _Lock) -> None:
     if lock.pid != os.getpid():
         return  # forked inside the block: the lock is the parent's, and this process gave up its descriptor
-    if lock.depth > 1:
-        lock.depth -= 1
+    lock.depth -= 1
+    if lock.depth:
         return
-    descriptor, lock.descriptor, lock.depth = lock.descriptor, -1, 0
+    descriptor, lock.descriptor = lock.descriptor, -1
     try:
-        if descriptor >= 0:
-            _unlock(descriptor)
-            _process.close(descriptor)
+        _unlock(descriptor)
     finally:
-        if lock.is_mine():
+        try:
+            _process.close(descriptor)
+        finally:
             lock.pass_on()
 
 

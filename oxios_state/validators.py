@@ -36,9 +36,9 @@ def list_of(kind: type) -> Validator:
     def validate(session: object, attribute: attrs.Attribute[Any], value: list[Any]) -> None:
         is_list(session, attribute, value)
         if not set(map(type, value)) <= {kind}:  # quicker than one by one, which hardly ever comes to it
-            for index, item in enumerate(value):
-                if not isinstance(item, kind):
-                    found = type(item).__name__
-                    raise TypeError(f"'{attribute.name}[{index}]' must be {kind.__name__}, not {found}")
+            wrong = [(index, type(item)) for index, item in enumerate(value) if not isinstance(item, kind)]
+            if wrong:
+                index, found = wrong[0]
+                raise TypeError(f"'{attribute.name}[{index}]' must be {kind.__name__}, not {found.__name__}")
 
     return validate

@@ -6,12 +6,23 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from math import nan
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import pytest
 
-from oxios_state import AgentResponse, Session, TrajectoryStepRecord, UnsupportedValueError, UserMessage, codec
+from oxios_state import (
+    AgentResponse,
+    CorruptStateError,
+    Session,
+    TrajectoryStepRecord,
+    UnsupportedValueError,
+    UserMessage,
+    codec,
+    conversion,
+    jsontext,
+)
 
 PATH = Path("sessions/s.json")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -135,3 +146,33 @@ def test_a_class_that_holds_itself_is_refused() -> None:
     node.next = node
     with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels, or in itself"):
         codec.encode_json(node, PATH)
+
+
+def test_a_deep_stack_of_the_callers_is_not_taken_for_a_deep_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(_: str) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(jsontext, "_orjson", lambda: None)
+    monkeypatch.setattr(jsontext, "_json_decoder", lambda: SimpleNamespace(decode=decode))
+    with pytest.raises(RecursionError):
+        jsontext.decode(b'{"[[[": [{"a": "]"}]}', PATH)
+    with pytest.raises(CorruptStateError, match="nested deeper than 127"):
+        jsontext.decode(b"[" * 200 + b"]" * 200, PATH)
+
+
+def test_a_document_that_is_all_wrong_tells_twenty_faults() -> None:
+    with pytest.raises(CorruptStateError) as caught:
+        codec.decode_json(b"[" + b"null, " * 1000 + b"1]", list[int], PATH)
+    assert caught.value.reason.count("an integer is expected, not null") == 20
+
+
+def test_a_recursion_error_of_a_hook_passes() -> None:
+    class Endless:
+        pass
+
+    def structure(value: object, _: object) -> Endless:
+        raise RecursionError
+
+    conversion.converter.register_structure_hook(Endless, structure)
+    with pytest.raises(RecursionError):
+        codec.decode_json(b"[1]", list[Endless], PATH)

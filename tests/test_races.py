@@ -18,8 +18,11 @@ from oxios_state import (
     Session,
     SessionConflictError,
     StateStore,
+    UnsupportedValueError,
+    UserMessage,
     files,
     locks,
+    staging,
 )
 
 OLD = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -171,8 +174,13 @@ def test_what_a_subclass_adds_is_not_lost_silently(store: StateStore) -> None:
     class Conversation(Session):
         pass
 
+    class Message(UserMessage):
+        pass
+
     with pytest.raises(TypeError, match="a Session is expected, not Conversation"):
         store.save_session(Conversation("user", "a"))
+    with pytest.raises(UnsupportedValueError, match=r"\$\.user_messages\[0\]: a UserMessage belongs here, not Message"):
+        store.save_session(Session("user", "a", user_messages=[Message("x")]))
 
 
 def test_a_signal_handler_does_not_enter_a_lock_that_its_thread_is_taking(
@@ -211,6 +219,62 @@ def test_an_interrupt_as_the_lock_is_given_back_gives_it_back(
     thread.start()
     thread.join()
     assert taken == [True]
+
+
+def test_an_interrupt_in_the_middle_of_giving_the_lock_back_gives_it_back_once(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), store.lock("sessions"):
+        patch.setattr(locks, "_unlock", interrupted)
+    assert store.delete_session("a")
+
+
+def test_a_document_that_goes_before_the_lock_is_had_was_not_deleted(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files.Tree, "remove", lambda *_: False)
+    assert store.delete_session("a") is False
+
+
+def test_a_category_that_another_made_is_not_taken_away_when_its_sync_fails(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(directory: Path) -> None:
+        raise OSError(5, "Input/output error", str(directory))
+
+    monkeypatch.setattr(files, "sync_directory", fail)
+    with pytest.raises(OSError, match="not saved, Input/output error"):
+        StateStore(store.base_path).save_session(Session("user", "d"))
+    assert (store.base_path / "sessions").is_dir()
+
+
+def test_a_system_that_never_locks_a_temporary_file_is_an_error(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "lock_descriptor", lambda *_, **__: False)  # as AppArmor and SELinux can
+    with pytest.raises(OSError, match="not saved, the system refuses to lock a temporary file"):
+        store.save_session(Session("user", "d"))
+    assert not list(store.base_path.rglob("*.tmp"))
+
+
+def test_a_quarantine_that_fails_half_way_keeps_what_is_there(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.base_path / "sessions" / "a.json"
+    path.write_text("{")
+
+    def half(_: object, source: Path, target: Path) -> bool:
+        os.link(source, target)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(files.Tree, "move", half)
+    with pytest.raises(OSError, match="Input/output error"):
+        store.quarantine(store.check()[0])
+    assert path.read_text() == "{"
+    assert [entry.path for entry in store.quarantined()] == [path]
 
 
 def test_the_lock_of_a_dead_thread_is_not_that_of_the_next(store: StateStore) -> None:

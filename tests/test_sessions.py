@@ -337,3 +337,10 @@ def test_a_response_added_in_an_edit_is_there_for_the_next(store: StateStore) ->
             session.add_agent_response(AgentResponse(text))
     with store.edit_session("s") as session:
         assert [response.content for response in session.agent_responses] == ["one", "two"]
+
+
+def test_a_session_can_be_kept_as_any_other_document(store: StateStore) -> None:
+    session = saved(store, "s", user_messages=[UserMessage("x", timestamp=NOON)])
+    store.save_json("backup", "s", session)
+    assert (store.base_path / "backup/s.json").read_bytes() == (store.base_path / "sessions/s.json").read_bytes()
+    assert store.load_json("backup", "s", Session) == session
