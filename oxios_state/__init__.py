@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from oxios_state.conversion import converter
+from oxios_state import codec
 from oxios_state.errors import (
     CorruptStateError,
     DurabilityError,
@@ -21,8 +21,12 @@ from oxios_state.store import StateStore
 from oxios_state.timestamps import Timestamp
 
 if TYPE_CHECKING:
+    from cattrs import Converter
+
     from oxios_state.checking import Problem, ProblemKind
     from oxios_state.quarantine import Quarantined
+
+    converter: Converter
 
 __version__ = "0.1.0"
 
@@ -64,6 +68,8 @@ _LATE = {
 if not TYPE_CHECKING:  # a type checker would take every name to be there
 
     def __getattr__(name: str) -> Any:
+        if name == "converter":
+            return codec.converter()
         if name not in _LATE:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(_LATE[name]), name)

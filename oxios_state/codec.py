@@ -18,7 +18,7 @@ from cattrs.fns import identity
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from oxios_state import columns, jsontext
-from oxios_state.conversion import MOST_FAULTS, Hook, array_of, converter, make_converter, strict
+from oxios_state.conversion import MOST_FAULTS, Hook, array_of, make_converter, strict
 from oxios_state.errors import CorruptStateError, UnsupportedValueError
 from oxios_state.jsonvalues import DEEPEST, FaultError, json_path
 from oxios_state.model import NOT_ON_DISK, AgentResponse, Session, SessionId, TrajectoryStepRecord, UserMessage
@@ -101,7 +101,7 @@ def encode_json(data: Any, path: Path) -> bytes:
         UnsupportedValueError: If the kernel could not read it back.
     """
     try:
-        value = converter.unstructure(data)
+        value = converter().unstructure(data)
     except RecursionError:
         if not isinstance(data, dict | list | tuple):
             raise UnsupportedValueError(path, f"nested deeper than {DEEPEST} levels, or in itself") from None
@@ -117,7 +117,7 @@ def decode_json(raw: bytes, type: Any, path: Path) -> Any:
         cattrs.StructureHandlerNotFoundError: If the `converter` does not know *type*.
     """
     value = jsontext.decode(raw, path)
-    return value if type is Any else _structure(converter, value, type, path)
+    return value if type is Any else _structure(converter(), value, type, path)
 
 
 def _structure(conv: Converter, value: Any, type: Any, path: Path) -> Any:
@@ -274,7 +274,15 @@ def _kernel() -> Converter:
     return made
 
 
-converter.register_structure_hook_factory(_is_ours, lambda cls: lambda value, _: _kernel().structure(value, cls))
-converter.register_unstructure_hook_factory(
-    lambda cls: _is_ours(cls) or cls is SessionId, lambda _: lambda value: _kernel().unstructure(value)
-)
+@cache
+def converter() -> Converter:
+    """Make the cattrs converter of all stores, where users register hooks for classes of their own.
+
+    Like the other it is made when it is first needed: a tenth of what importing this package costs.
+    """
+    made = make_converter()
+    made.register_structure_hook_factory(_is_ours, lambda cls: lambda value, _: _kernel().structure(value, cls))
+    made.register_unstructure_hook_factory(
+        lambda cls: _is_ours(cls) or cls is SessionId, lambda _: lambda value: _kernel().unstructure(value)
+    )
+    return made

@@ -245,5 +245,3 @@ _FACTORIES: list[tuple[Callable[[Any], bool], Any]] = [  # cattrs asks the last 
     (_is_uuid, lambda cls: strict(str, cls)),
     (lambda cls: isinstance(cls, type) and issubclass(cls, Enum), _enum_hook),
 ]
-converter = make_converter()
-"""The cattrs converter of all stores. Register a hook here for a class of your own, once, before it is used."""

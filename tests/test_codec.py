@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
+import oxios_state
 from oxios_state import (
     AgentResponse,
     CorruptStateError,
@@ -320,11 +321,11 @@ def test_an_unknown_key_never_takes_the_place_of_a_known_one() -> None:
 
 def test_a_hook_of_the_users_does_not_change_the_kernels_documents() -> None:
     document = full_document()
-    conversion.converter.register_unstructure_hook(datetime, lambda moment: moment.strftime("%d.%m.%Y"))
+    oxios_state.converter.register_unstructure_hook(datetime, lambda moment: moment.strftime("%d.%m.%Y"))
     try:
         assert reencode(document) == document
     finally:
-        conversion.converter.register_unstructure_hook(datetime, conversion._render_datetime)
+        oxios_state.converter.register_unstructure_hook(datetime, conversion._render_datetime)
 
 
 @both_engines

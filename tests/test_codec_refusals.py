@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
+import oxios_state
 from oxios_state import (
     AgentResponse,
     CorruptStateError,
@@ -20,7 +21,6 @@ from oxios_state import (
     UnsupportedValueError,
     UserMessage,
     codec,
-    conversion,
     jsontext,
 )
 
@@ -173,6 +173,6 @@ def test_a_recursion_error_of_a_hook_passes() -> None:
     def structure(value: object, _: object) -> Endless:
         raise RecursionError
 
-    conversion.converter.register_structure_hook(Endless, structure)
+    oxios_state.converter.register_structure_hook(Endless, structure)
     with pytest.raises(RecursionError):
         codec.decode_json(b"[1]", list[Endless], PATH)

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oxios_state import AgentResponse, TrajectoryStepRecord, UserMessage, columns
-from oxios_state.conversion import converter
+from oxios_state import AgentResponse, TrajectoryStepRecord, UserMessage, columns, converter
 
 NOON = "2026-03-01T12:00:00.123456789Z"
 USUAL: dict[type, dict[str, Any]] = {
