@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -20,68 +20,19 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from oxios_state import columns, jsontext
 from oxios_state.conversion import MOST_FAULTS, Hook, array_of, make_converter, strict
 from oxios_state.errors import CorruptStateError, UnsupportedValueError
-from oxios_state.jsonvalues import DEEPEST, FaultError, json_path
+from oxios_state.jsonvalues import DEEPEST, depth_exceeds, json_path
 from oxios_state.model import NOT_ON_DISK, AgentResponse, Session, SessionId, TrajectoryStepRecord, UserMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_RECORDS = {"user_messages": UserMessage, "agent_responses": AgentResponse, "trajectory_steps": TrajectoryStepRecord}
-
-
-def encode_session(session: Session, path: Path) -> bytes:
-    """Write a session document. What was written of its records before is not written again.
-
-    Raises:
-        UnsupportedValueError: If the kernel could not read it back.
-    """
-    try:
-        members = [
-            b"%s: %s" % (jsontext.encode_value(key, 2), _member(key, value))
-            for key, value in _session_document(session).items()
-        ]
-        _refuse_fields(session.extra)
-    except FaultError as fault:
-        raise UnsupportedValueError(path, fault.reason, fault.path) from None
-    return b"{\n  %s\n}" % b",\n  ".join(members)
-
-
-def _refuse_fields(extra: dict[str, Any]) -> None:
-    for field in attrs.fields(Session):
-        if field.name in extra and field.name not in NOT_ON_DISK:
-            fault = FaultError("'extra' must not hold what is a field")
-            fault.keys.append(field.name)
-            raise fault
-
-
-def _member(key: str, value: Any) -> bytes:
-    try:
-        if value and key in _RECORDS:
-            return b"[\n    %s\n  ]" % b",\n    ".join(_record_texts(value, _RECORDS[key]))
-        return jsontext.encode_value(value, 2).replace(b"\n", b"\n  ")
-    except FaultError as fault:
-        fault.keys.append(key)
-        raise
-
-
-def _record_texts(records: list[Any], kind: type[Any]) -> list[bytes]:
-    texts = []
-    for index, record in enumerate(records):
-        try:
-            if type(record) is not kind:  # what a subclass adds would be lost
-                raise FaultError(f"a {kind.__name__} belongs here, not {record!r:.60}")
-            texts.append(record.encoded or _encode_record(record))
-        except FaultError as fault:
-            fault.keys.append(index)
-            raise
-    return texts
-
-
-def _encode_record(record: Any) -> bytes:
-    text = jsontext.encode_value(_kernel().unstructure(record), 3).replace(b"\n", b"\n    ")
-    object.__setattr__(record, "encoded", text)
-    return text
+RECORDS: dict[str, type[Any]] = {
+    "user_messages": UserMessage,
+    "agent_responses": AgentResponse,
+    "trajectory_steps": TrajectoryStepRecord,
+}
+"""The arrays of records in a session document."""
 
 
 def decode_session(raw: bytes, path: Path) -> Session:
@@ -90,8 +41,47 @@ def decode_session(raw: bytes, path: Path) -> Session:
     Raises:
         CorruptStateError: If it is not one.
     """
-    session: Session = _structure(_kernel(), jsontext.decode(raw, path), Session, path)
+    session: Session = _structure(_kernel(), jsontext.parse(raw, path), Session, path)
     return session
+
+
+def decode_named(raw: bytes, path: Path) -> Session:
+    """Read a session that must be the one that its file's name says.
+
+    Raises:
+        CorruptStateError: If it is not a session, or not that one.
+    """
+    session = decode_session(raw, path)
+    if session.id != path.stem:  # to save it, or to remove it by its id, would hit another file
+        reason = f"the id is {session.id!r:.80}, but the file is {path.stem!r}'s"
+        raise CorruptStateError(path, reason, json_path="$.id")
+    return session
+
+
+def record_document(record: Any) -> dict[str, Any]:
+    """Give the document of a record, what is free-form in it as it is: for the encoder to check."""
+    document: dict[str, Any] = _kernel().unstructure(record)
+    return document
+
+
+def session_document(session: Session) -> dict[str, Any]:
+    """Give the document of a session, its records as they are."""
+    document = {
+        "id": str(session.id),
+        "user_id": session.user_id,
+        "user_messages": session.user_messages,
+        "agent_responses": session.agent_responses,
+        "trajectory_steps": session.trajectory_steps,
+        "active_seed_id": session.active_seed_id,
+        "active_persona_id": session.active_persona_id,
+        "created_at": _kernel().unstructure(session.created_at),
+        "updated_at": _kernel().unstructure(session.updated_at),
+        "metadata": session.metadata,
+    }
+    for key in ("trajectory_steps", "active_seed_id", "active_persona_id"):
+        if document[key] is None or document[key] == []:
+            del document[key]
+    return document | session.extra
 
 
 def encode_json(data: Any, path: Path) -> bytes:
@@ -163,7 +153,7 @@ _OPTIONAL = {
 
 
 def _is_record(cls: Any) -> bool:
-    return cls in _RECORDS.values()
+    return cls in RECORDS.values()
 
 
 def _is_ours(cls: Any) -> bool:
@@ -183,8 +173,9 @@ def _records_hook(cls: type[Any]) -> Hook:
 def _structure_hook(cls: type) -> Hook:
     known = {field.name for field in attrs.fields(cls)} - NOT_ON_DISK
     overrides: dict[str, Any] = dict.fromkeys(NOT_ON_DISK, override(omit=True))
-    overrides["metadata"] = override(struct_hook=strict(dict, identity))
-    overrides |= {key: override(struct_hook=_records_hook(kind)) for key, kind in _RECORDS.items()}
+    overrides["metadata"] = override(struct_hook=strict(dict, partial(_bounded, around=1)))
+    overrides["tool_args"] = override(struct_hook=lambda value, _: _bounded(value, around=columns.RECORD_DEPTH))
+    overrides |= {key: override(struct_hook=_records_hook(kind)) for key, kind in RECORDS.items()}
     overrides["duration_ms"] = override(struct_hook=strict(int, _duration))
     structure: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, _kernel(), **overrides)
 
@@ -197,10 +188,18 @@ def _structure_hook(cls: type) -> Hook:
         if cls is AgentResponse and "seed_id" not in value:
             instance = attrs.evolve(instance, seed_id_absent=True)
         if not value.keys() <= known:
-            instance = attrs.evolve(instance, extra={key: value[key] for key in value if key not in known})
+            extra = {key: value[key] for key in value if key not in known}
+            around = 0 if cls is Session else columns.RECORD_DEPTH - 1
+            instance = attrs.evolve(instance, extra=_bounded(extra, around=around))
         return instance
 
     return strict(dict, hook)
+
+
+def _bounded(value: Any, *, around: int) -> Any:
+    if depth_exceeds(value, DEEPEST - around):
+        raise ValueError(f"nested deeper than {DEEPEST} levels")
+    return value
 
 
 def _missing_keys(missing: set[str], structure: Hook, value: Any, cls: type) -> ClassValidationError:
@@ -223,29 +222,9 @@ def _duration(value: int) -> int:
     return value
 
 
-def _session_document(session: Session) -> dict[str, Any]:
-    """Give the document of a session, its records as they are."""
-    document = {
-        "id": str(session.id),
-        "user_id": session.user_id,
-        "user_messages": session.user_messages,
-        "agent_responses": session.agent_responses,
-        "trajectory_steps": session.trajectory_steps,
-        "active_seed_id": session.active_seed_id,
-        "active_persona_id": session.active_persona_id,
-        "created_at": _kernel().unstructure(session.created_at),
-        "updated_at": _kernel().unstructure(session.updated_at),
-        "metadata": session.metadata,
-    }
-    for key in ("trajectory_steps", "active_seed_id", "active_persona_id"):
-        if document[key] is None or document[key] == []:
-            del document[key]
-    return document | session.extra
-
-
 def _unstructure_session(session: Session) -> dict[str, Any]:
-    document = _session_document(session)
-    return document | {key: _kernel().unstructure(document[key]) for key in _RECORDS if key in document}
+    document = session_document(session)
+    return document | {key: _kernel().unstructure(document[key]) for key in RECORDS if key in document}
 
 
 def _unstructure_hook(cls: type) -> Callable[[Any], dict[str, Any]]:

@@ -7,13 +7,17 @@ a time, which says what is wrong and where.
 from __future__ import annotations
 
 from collections import deque
-from itertools import repeat
+from itertools import chain, repeat
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from oxios_state import timestamps
-from oxios_state.frozen import FrozenDict, freeze
+from oxios_state.frozen import SCALARS, FrozenDict, freeze
+from oxios_state.jsonvalues import DEEPEST, depth_exceeds
 from oxios_state.model import AgentResponse, TrajectoryStepRecord, UserMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _T = TypeVar("_T")
 _OPTIONAL_TEXT: set[type] = {str, type(None)}
@@ -38,28 +42,49 @@ _COLUMNS: dict[type, dict[str, set[type]]] = {
     },
 }
 _NO_EXTRA = FrozenDict()
+RECORD_DEPTH = 3
+"""How many arrays and objects a record's values are nested in: its own, its array and the session."""
 
 
 def build(cls: type[_T], items: list[Any]) -> list[_T] | None:
-    """Make records of class *cls*; None if one of *items* has another key, an order of keys or a type than usual."""
-    kinds = _COLUMNS[cls]
-    if set(map(type, items)) != {dict} or set(map(tuple, items)) != {tuple(kinds)}:
-        return None
-    columns: dict[str, Any] = {key: list(map(itemgetter(key), items)) for key in kinds}
-    if not all(set(map(type, columns[key])) <= kinds[key] for key in kinds):
-        return None
-    columns["timestamp"] = timestamps.parse_all(columns["timestamp"])
-    if columns["timestamp"] is None:
+    """Make records of class *cls*; None if one of *items* has other keys or a value of another type than usual."""
+    columns = _columns(_COLUMNS[cls], items)
+    if columns is None:
         return None
     if cls is TrajectoryStepRecord:
         if min(columns["duration_ms"]) < 0 or max(columns["duration_ms"]) >= 2**64:
             return None
-        columns["tool_args"] = list(map(freeze, columns["tool_args"]))
+        columns["tool_args"] = _frozen(columns["tool_args"])
+        if columns["tool_args"] is None:
+            return None
     elif cls is AgentResponse:
         columns["seed_id_absent"] = repeat(object=False)
-    columns |= {"extra": repeat(_NO_EXTRA), "encoded": repeat(None)}
+    columns["extra"] = repeat(_NO_EXTRA)
     records = list(map(object.__new__, repeat(cls, len(items))))
     for name, column in columns.items():
         # Past __init__, whose validators would look at each value again, and past the guard of what is frozen.
         deque(map(getattr(cls, name).__set__, records, column), maxlen=0)
     return records
+
+
+def _columns(kinds: dict[str, set[type]], items: list[Any]) -> dict[str, Any] | None:
+    if set(map(type, items)) != {dict} or set(map(len, items)) != {len(kinds)}:
+        return None
+    try:
+        rows = map(itemgetter(*kinds), items)
+        columns: dict[str, Any] = dict(zip(kinds, zip(*rows, strict=True), strict=True))
+    except KeyError:
+        return None
+    if not all(set(map(type, columns[key])) <= kinds[key] for key in kinds):
+        return None
+    columns["timestamp"] = timestamps.parse_all(columns["timestamp"])
+    return columns if columns["timestamp"] is not None else None
+
+
+def _frozen(values: tuple[Any, ...]) -> Iterable[Any] | None:
+    """Freeze free-form values; None if one is nested too deep."""
+    if set(map(type, values)) == {dict} and SCALARS.issuperset(
+        map(type, chain.from_iterable(map(dict.values, values)))
+    ):
+        return map(FrozenDict, values)
+    return None if depth_exceeds(list(values), DEEPEST - RECORD_DEPTH + 1) else map(freeze, values)

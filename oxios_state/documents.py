@@ -12,10 +12,11 @@ from oxios_state import codec, files, jsontext, locks, names, staging
 from oxios_state.errors import CorruptStateError, InvalidNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from oxios_state.checking import Problem
     from oxios_state.quarantine import Quarantined
+    from oxios_state.revisions import Identity
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -130,7 +131,11 @@ class DocumentStore:
             InvalidNameError: If *category* is not allowed.
         """
         names.check_category(category)
-        found = [os.path.splitext(entry.name) for entry in self._tree.scan(category) if self._tree.is_document(entry)]
+        found = [
+            os.path.splitext(entry.name)
+            for entry in self._tree.scan(category, *files.EXTENSIONS)
+            if self._tree.is_document(entry)
+        ]
         return sorted({name for name, extension in found if names.is_allowed(name, extension)})
 
     def delete_file(self, category: str, name: str) -> bool:
@@ -243,18 +248,18 @@ class DocumentStore:
         return self._tree.document(category, name, extension)
 
     def _save(self, category: str, path: Path, content: bytes, decode: Callable[[bytes, Path], object]) -> None:
-        with staging.Staged(self._tree, path, content) as staged:
+        with staging.Staged(self._tree, path, (content,)) as staged:
             self._keep_if_corrupt(path, decode)
             with self.lock(category):
                 staged.replace()
             staged.sync()
 
     def _keep_if_corrupt(
-        self, path: Path, decode: Callable[[bytes, Path], object], revision: bytes | None = None
+        self, path: Path, decode: Callable[[bytes, Path], object], known: Container[Identity | None] = ()
     ) -> None:
-        """Keep in quarantine what is about to be replaced, if *decode* refuses it; *revision* is known to be good."""
-        raw = files.read(path) if path.is_file() else None
-        if raw is not None and files.revision_of(raw) != revision:
+        """Keep in quarantine what is about to be replaced, if *decode* refuses it; what is *known* is good."""
+        found = files.read_unknown(path, known) if path.is_file() else None
+        if found is not None and (raw := found[0]) is not None:
             try:
                 decode(raw, path)
             except CorruptStateError as error:

@@ -6,17 +6,20 @@ import errno
 import os
 import stat
 import sys
+import time
 from contextlib import contextmanager, suppress
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oxios_state.errors import CorruptStateError, DurabilityError, InvalidNameError
 from oxios_state.names import OWN_PREFIX
+from oxios_state.revisions import NO_FILE, identity_of, is_settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
+
+    from oxios_state.revisions import Identity
 
 EXTENSIONS = (".json", ".md")
 
@@ -101,11 +104,11 @@ class Tree:
         for parent in path.parents[: len(parts) - 1]:
             self.refuse_link_outside(parent)
 
-    def scan(self, category: str) -> list[os.DirEntry[str]]:
-        """List what is in a category and has the extension of a document, in no order; none if it does not exist."""
+    def scan(self, category: str, *extensions: str) -> list[os.DirEntry[str]]:
+        """List what is in a category and has one of *extensions*, in no order; none if it does not exist."""
         try:
             with os.scandir(self.directory(category)) as entries:
-                return [entry for entry in entries if entry.name.endswith(EXTENSIONS) and entry.name not in EXTENSIONS]
+                return [entry for entry in entries if entry.name.endswith(extensions) and entry.name not in extensions]
         except FileNotFoundError:
             return []
 
@@ -248,6 +251,15 @@ def is_there(path: Path) -> bool:
     return True
 
 
+def identity_now(entry: os.DirEntry[str]) -> Identity:
+    """Give the identity of what was scanned: of a link or of what is gone, one that is no file's."""
+    try:
+        # On Windows an entry's own status has no inode.
+        return identity_of(os.lstat(entry) if WINDOWS else entry.stat(follow_symlinks=False))
+    except OSError:
+        return NO_FILE
+
+
 def read(path: Path) -> bytes | None:
     """Read a file; None if there is none.
 
@@ -255,7 +267,19 @@ def read(path: Path) -> bytes | None:
         CorruptStateError: If it is not a regular file.
         OSError: If it cannot be read.
     """
+    found = read_unknown(path)
+    return None if found is None else found[0]
+
+
+def read_unknown(path: Path, known: Container[Identity | None] = ()) -> tuple[bytes | None, Identity | None] | None:
+    """Read a file as `read` does, unless its identity is *known*: that stands for its content.
+
+    Returns:
+        The content, None if it was not read; and the identity, None if that cannot be trusted.
+    """
+    now = time.time_ns()
     try:
+        # Opened, not just asked for its status: a network file system then looks whether what it knows is still true.
         descriptor = os.open(path, _READ | (0 if os.path.islink(path) else NO_LINK))
     except FileNotFoundError:
         return None
@@ -264,18 +288,20 @@ def read(path: Path) -> bytes | None:
             raise
         raise CorruptStateError(path, "a socket, not a regular file") from None
     try:
-        with naming(path):
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise CorruptStateError(path, "not a regular file")
-            with open(descriptor, "rb", buffering=0, closefd=False) as file:
-                return file.read()
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise CorruptStateError(path, "not a regular file")
+        identity = identity_of(status)
+        if identity in known:
+            return None, identity
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
+            content = file.read()
+        trusted = is_settled(identity, now) and len(content) == status.st_size
+        return content, identity if trusted else None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(descriptor)
-
-
-def revision_of(raw: bytes) -> bytes:
-    """Give what stands for a document's content: equal for equal bytes, and practically only for these."""
-    return blake2b(raw, digest_size=16).digest()
 
 
 def sync_directory(directory: Path) -> None:

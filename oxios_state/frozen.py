@@ -6,7 +6,8 @@ import copy
 from typing import Any, NoReturn
 
 _DEEPEST = 127  # what is nested deeper is left as it is: it may hold itself, and is refused when it is saved
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+SCALARS = frozenset({str, int, float, bool, type(None)})
+"""The types of values that hold no others."""
 
 
 class FrozenDict(dict[str, Any]):
@@ -56,7 +57,7 @@ for _class, _names in (
 def freeze(value: Any, depth: int = 1) -> Any:
     """Give a frozen copy of dicts, lists and tuples, and of what they hold; anything else as it is."""
     kind = type(value)
-    if kind is dict and _SCALARS.issuperset(map(type, value.values())):
+    if kind is dict and SCALARS.issuperset(map(type, value.values())):
         return FrozenDict(value)
     if kind is FrozenDict or kind is FrozenList or depth > _DEEPEST:
         return value
@@ -65,3 +66,13 @@ def freeze(value: Any, depth: int = 1) -> Any:
     if isinstance(value, list | tuple):
         return FrozenList([freeze(item, depth + 1) for item in value])
     return value
+
+
+def thaw(value: Any) -> Any:
+    """Give a plain copy of what `freeze` gave."""
+    kind = type(value)
+    if kind is FrozenDict:
+        if SCALARS.issuperset(map(type, value.values())):
+            return dict(value)
+        return {key: thaw(item) for key, item in value.items()}
+    return list(map(thaw, value)) if kind is FrozenList else value

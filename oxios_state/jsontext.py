@@ -57,26 +57,28 @@ def encode(value: Any, path: Path) -> bytes:
         UnsupportedValueError: If the kernel could not read *value* back.
     """
     try:
-        return encode_value(value, 1)
+        return encode_value(value, 1)[0]
     except FaultError as fault:
         raise UnsupportedValueError(path, fault.reason, fault.path) from None
 
 
-def encode_value(value: Any, depth: int) -> bytes:
+def encode_value(value: Any, depth: int) -> tuple[bytes, bool]:
     """Write a JSON value that stands *depth* levels deep in a document, as if it stood alone.
+
+    Returns:
+        The text, and whether reading it gives values of the same types: false for subclasses, and sometimes for floats.
 
     Raises:
         FaultError: If the kernel could not read it back.
     """
     plain = check(value, depth)
     if plain and (orjson := _orjson()) is not None:
-        encoded: bytes = orjson.dumps(value, option=orjson.OPT_INDENT_2)
-        return encoded
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2), True
     from json.encoder import encode_basestring
 
     chunks: list[str] = []
     _write(value, "\n", chunks, encode_basestring)
-    return "".join(chunks).encode()
+    return "".join(chunks).encode(), plain
 
 
 def _write(value: Any, newline: str, chunks: list[str], quote: Callable[[str], str]) -> None:
@@ -133,18 +135,24 @@ def decode(raw: bytes, path: Path) -> Any:
     Raises:
         CorruptStateError: With the line and column where the text is malformed.
     """
-    if (orjson := _orjson()) is not None:
-        try:
-            return _check_nesting(orjson.loads(raw), raw, path)
-        except ValueError:
-            pass  # the standard library refuses it too, and says why in words that do not depend on orjson
-    return _decode_strictly(raw, path)
-
-
-def _check_nesting(value: Any, raw: bytes, path: Path) -> Any:
+    value = parse(raw, path)
     if raw.count(b"[") + raw.count(b"{") > DEEPEST and depth_exceeds(value, DEEPEST):
         raise CorruptStateError(path, f"nested deeper than {DEEPEST} levels")
     return value
+
+
+def parse(raw: bytes, path: Path) -> Any:
+    """Read a JSON document as `decode` does, but for how deep it is nested: that is the caller's to check.
+
+    Raises:
+        CorruptStateError: With the line and column where the text is malformed.
+    """
+    if (orjson := _orjson()) is not None:
+        try:
+            return orjson.loads(raw)
+        except ValueError:
+            pass  # the standard library refuses it too, and says why in words that do not depend on orjson
+    return _parse_strictly(raw, path)
 
 
 def check_for_kernel(raw: bytes, path: Path) -> None:
@@ -211,7 +219,7 @@ def _refuse_constant(literal: str) -> float:
     raise _BadLiteralError(literal, f"{literal} is not JSON")
 
 
-def _decode_strictly(raw: bytes, path: Path) -> Any:
+def _parse_strictly(raw: bytes, path: Path) -> Any:
     from json import JSONDecodeError
 
     text = decode_text(raw, path)
@@ -228,7 +236,6 @@ def _decode_strictly(raw: bytes, path: Path) -> Any:
         if _brackets_deep(text) <= DEEPEST:
             raise  # it is the caller's stack that is deep
         raise CorruptStateError(path, f"nested deeper than {DEEPEST} levels") from None
-    _check_nesting(value, raw, path)
     if re.search(_SURROGATE_ESCAPE, text):
         try:
             check(value, 1)

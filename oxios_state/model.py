@@ -14,6 +14,7 @@ from attrs.validators import ge, lt
 
 from oxios_state import timestamps
 from oxios_state.frozen import FrozenDict, freeze
+from oxios_state.revisions import Revision
 from oxios_state.validators import is_a, is_int, list_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _optional_text = is_a(str, type(None))
 _moment = is_a(datetime)
 
 
-NOT_ON_DISK = frozenset({"extra", "seed_id_absent", "revision", "encoded"})
+NOT_ON_DISK = frozenset({"extra", "seed_id_absent", "revision"})
 """The fields of the classes below that are no keys of the document."""
 
 
@@ -70,7 +71,6 @@ class UserMessage(_Immutable):
         content: The text.
         timestamp: When it was sent; now, by default. Without a time zone it cannot be saved.
         extra: The keys of the document that this release does not know, with their values.
-        encoded: The record as JSON text once it was saved: it never changes. The codec's to set.
 
     Raises:
         TypeError: If an argument is of another type.
@@ -81,7 +81,6 @@ class UserMessage(_Immutable):
     extra: dict[str, Any] = field(
         default=FrozenDict(), converter=freeze, validator=_extra, kw_only=True, repr=False, hash=False
     )
-    encoded: bytes | None = field(default=None, init=False, eq=False, repr=False)
 
 
 @attrs.frozen
@@ -98,7 +97,6 @@ class AgentResponse(_Immutable):
         seed_id_absent: True if the document had no ``seed_id``, as newer kernels write it. A `seed_id` of None is then
             left out again on saving, instead of written as null.
         extra: The keys of the document that this release does not know, with their values.
-        encoded: The record as JSON text once it was saved: it never changes. The codec's to set.
 
     Raises:
         TypeError: If an argument is of another type.
@@ -114,7 +112,6 @@ class AgentResponse(_Immutable):
     extra: dict[str, Any] = field(
         default=FrozenDict(), converter=freeze, validator=_extra, kw_only=True, repr=False, hash=False
     )
-    encoded: bytes | None = field(default=None, init=False, eq=False, repr=False)
 
 
 @attrs.frozen
@@ -130,7 +127,6 @@ class TrajectoryStepRecord(_Immutable):
         tool_call_id: The provider's id of the call. Old kernels did not keep it unique.
         timestamp: When it started; now, by default. Without a time zone it cannot be saved.
         extra: The keys of the document that this release does not know, with their values.
-        encoded: The record as JSON text once it was saved: it never changes. The codec's to set.
 
     Raises:
         TypeError: If an argument is of another type.
@@ -147,7 +143,6 @@ class TrajectoryStepRecord(_Immutable):
     extra: dict[str, Any] = field(
         default=FrozenDict(), converter=freeze, validator=_extra, kw_only=True, repr=False, hash=False
     )
-    encoded: bytes | None = field(default=None, init=False, eq=False, repr=False)
 
 
 def _session_id(value: str | None) -> SessionId:
@@ -199,7 +194,7 @@ class Session:
     )
     metadata: dict[str, Any] = field(factory=dict, validator=is_a(dict), kw_only=True)
     extra: dict[str, Any] = field(factory=dict, validator=_extra, kw_only=True, repr=False, hash=False)
-    revision: bytes | None = field(default=None, init=False, eq=False, repr=False)
+    revision: Revision | None = field(default=None, init=False, eq=False, repr=False)
 
     def add_user_message(self, content: str) -> None:
         """Append what the user said, as of now.

@@ -125,6 +125,6 @@ def _prepare(tree: files.Tree, path: Path, reason: str) -> Quarantined:
 
 
 def _write(tree: files.Tree, path: Path, content: bytes) -> None:
-    with staging.Staged(tree, path, content) as staged:
+    with staging.Staged(tree, path, (content,)) as staged:
         staged.replace()
         staged.sync()

@@ -16,18 +16,22 @@ from typing import TYPE_CHECKING, Self
 
 from filelock import lock_descriptor
 
-from oxios_state import files
+from oxios_state import files, revisions
 from oxios_state.errors import StateError
 from oxios_state.names import OWN_PREFIX
+from oxios_state.revisions import Revision, identity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from oxios_state.revisions import Identity
 
 # Windows refuses to replace a file that somebody has open, which readers do for an instant.
 _REPLACE_TRIES = 50 if files.WINDOWS else 1
 _REPLACE_PAUSE = 0.02  # seconds
 
 _CREATE_TRIES = 100
+_MOST_PIECES = 1024  # IOV_MAX of Linux, macOS and the BSDs
 
 _OWN_TEMPORARY = rf"{re.escape(OWN_PREFIX)}\.[0-9a-f]{{16}}\.tmp"
 _KERNEL_TEMPORARY = r".+\.[0-9]+\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.tmp"
@@ -40,19 +44,27 @@ class Staged:
     `replace` puts it in the document's place, and `sync` makes that last. Without `replace`, leaving removes it, and an
     `OSError` that leaves with it, such as from a lock, says that the document was not saved.
 
+    Args:
+        tree: The directory of the store.
+        path: The document.
+        content: What it is to hold, in pieces.
+
     Raises:
         OSError: If it cannot be written; the document is as it was, and the error names it.
     """
 
-    def __init__(self, tree: files.Tree, path: Path, content: bytes) -> None:
+    def __init__(self, tree: files.Tree, path: Path, content: Iterable[bytes]) -> None:
         self._tree = tree
         self._path = path
+        self._content = content
         self._temporary: Path | None = None
         self._descriptor = -1
+        self._token = b""
+        self._mark: int | None = None
         with files.naming(path, "not saved, "):
             tree.make_directory(path.parent)
             try:
-                self._write(self._create(), content)
+                self._write(self._create(), list(content))
             except BaseException:
                 self._discard()
                 raise
@@ -69,8 +81,11 @@ class Staged:
             reason = f"not saved, {error.strerror}: {error.filename}"
             raise OSError(error.errno, reason, str(self._path)) from error
 
-    def replace(self) -> None:
-        """Put the content in the document's place.
+    def replace(self) -> Revision:
+        """Put the content in the document's place, once.
+
+        Returns:
+            The revision that the document has now.
 
         Raises:
             OSError: If that fails; the document is as it was, and the error names it.
@@ -81,6 +96,16 @@ class Staged:
             with files.naming(self._path, "not saved, "):
                 _replace(self._temporary, self._path)
             self._temporary = None
+        return Revision(self._marked_identity(), self._content)
+
+    def _marked_identity(self) -> Identity | None:
+        if self._mark is None or self._descriptor < 0:
+            return None
+        with suppress(OSError):
+            status = os.fstat(self._descriptor)  # after the rename, which changes the identity
+            if status.st_mtime_ns == self._mark:
+                return identity_of(status)
+        return None
 
     def sync(self) -> None:
         """Make the replacement survive a power cut.
@@ -92,7 +117,8 @@ class Staged:
 
     def _create(self) -> Path:
         for _ in range(_CREATE_TRIES):
-            temporary = self._path.parent / f"{OWN_PREFIX}.{os.urandom(8).hex()}.tmp"
+            self._token = os.urandom(8)
+            temporary = self._path.parent / f"{OWN_PREFIX}.{self._token.hex()}.tmp"
             self._descriptor = os.open(temporary, files.CREATE, 0o600)
             self._temporary = temporary
             # The lock says that the writer lives. A sweep that came in the instant before has the file now.
@@ -102,10 +128,15 @@ class Staged:
         reason = "the system refuses to lock a temporary file"  # as AppArmor and SELinux can
         raise OSError(errno.ENOLCK, reason, str(self._path))
 
-    def _write(self, temporary: Path, content: bytes) -> None:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+    def _write(self, temporary: Path, pieces: list[bytes]) -> None:
+        written = 0
+        if 1 < len(pieces) <= _MOST_PIECES and hasattr(os, "writev"):  # Windows has none
+            written = os.writev(self._descriptor, pieces)
+        if written < sum(map(len, pieces)):
+            rest = memoryview(b"".join(pieces))[written:]
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        self._mark = revisions.mark(self._descriptor, int.from_bytes(self._token))
         with suppress(FileNotFoundError):
             mode = os.lstat(self._path).st_mode
             if stat.S_ISREG(mode) and stat.S_IMODE(mode) != 0o600:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections import deque
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from oxios_state import codec, files, names, pruning, staging, summaries, timestamps
+from oxios_state import codec, files, names, pruning, removal, sessiontext, staging, timestamps
 from oxios_state.documents import DocumentStore
 from oxios_state.errors import (
     InvalidNameError,
@@ -18,14 +20,18 @@ from oxios_state.errors import (
 )
 from oxios_state.model import Session, SessionSummary
 from oxios_state.pruning import PruneConfig
-from oxios_state.summaries import SESSIONS
+from oxios_state.recent import RecentSessions
+from oxios_state.summaries import SESSIONS, Summaries
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from oxios_state.pruning import PruneThrottle
+    from oxios_state.revisions import Revision
 
+_LONGEST_HOLD = 0.01  # seconds that a prune keeps others waiting
 _log = logging.getLogger("oxios_state")
 
 
@@ -44,11 +50,34 @@ class StateStore(DocumentStore):
         durable: Whether a save returns only when the data would survive a power cut. Without, it may be undone by one,
             but not torn where the file system writes data before it writes a rename.
         lock_timeout: How long to wait for a lock, in seconds.
+        cache_bytes: How much memory the store may use, in bytes, to keep the sessions that it saved or loaded last; 0
+            keeps none. What another changed is read anew.
 
     Raises:
         TypeError: If an argument is of another type.
-        ValueError: If *lock_timeout* is negative or not finite.
+        ValueError: If *lock_timeout* is negative or not finite, or *cache_bytes* negative.
     """
+
+    def __init__(
+        self,
+        base_path: str | os.PathLike[str],
+        *,
+        durable: bool = True,
+        lock_timeout: float = 30.0,
+        cache_bytes: int = 64 * 2**20,
+    ) -> None:
+        super().__init__(base_path, durable=durable, lock_timeout=lock_timeout)
+        if type(cache_bytes) is not int:
+            raise TypeError(f"cache_bytes must be int, not {type(cache_bytes).__name__}")
+        if cache_bytes < 0:
+            raise ValueError(f"cache_bytes must not be negative: {cache_bytes}")
+        self._recent = RecentSessions(cache_bytes)
+        self._summaries = Summaries(self._tree)
+
+    @property
+    def cache_bytes(self) -> int:
+        """How much memory the store may use to keep sessions, in bytes."""
+        return self._recent.limit
 
     def save_session(self, session: Session) -> None:
         """Save a session, whatever its file holds by now. Atomic; the last writer wins, as in the kernel.
@@ -89,7 +118,7 @@ class StateStore(DocumentStore):
             InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.
         """
         missing = SessionNotFoundError(f"no session {session_id!r} in {self.base_path}")
-        if not self._path(SESSIONS, session_id, ".json").exists():
+        if not self._session_path(session_id).exists():
             raise missing  # without making a lock in a directory that may not exist
         with self.lock(SESSIONS):
             session = self.load_session(session_id)
@@ -105,20 +134,14 @@ class StateStore(DocumentStore):
             InvalidNameError: If *session_id* is not allowed.
             CorruptStateError: If it is not a session, or the id in the file is not that of its name.
         """
-        names.check_name(session_id, ".json")
-        found = summaries.read_session(self._tree, session_id)
-        if found is None:
-            return None
-        session, revision = found
-        session.revision = revision
-        return session
+        return self._recent.load(self._session_path(session_id))
 
     def list_sessions(self) -> list[SessionSummary]:
         """Summarise all sessions: the latest `updated_at` first, ties by id.
 
         A file that cannot be read is left out, with a warning in the log ``oxios_state`` that says which and why.
         """
-        return [summary for summary, _ in summaries.list_sessions(self._tree)]
+        return [summary for summary, _ in self._summaries.list()]
 
     def delete_session(self, session_id: str) -> bool:
         """Delete a session, readable or not.
@@ -131,7 +154,7 @@ class StateStore(DocumentStore):
             LockTimeoutError: If the lock of the sessions was not free in time.
             DurabilityError: If it is deleted, but a power cut could undo that.
         """
-        return self._delete(SESSIONS, [self._path(SESSIONS, session_id, ".json")])
+        return self._delete(SESSIONS, [self._session_path(session_id)])
 
     def get_or_create_session(self, user_id: str, session_id: str | None = None) -> Session:
         """Give the session of this id, or make and save a new one for the user.
@@ -196,22 +219,21 @@ class StateStore(DocumentStore):
             names.check_category(archive)
             if self._tree.real_category(archive) == self._tree.real_category(SESSIONS):
                 raise InvalidNameError("sessions cannot be archived into their own category")
-        listed = summaries.list_sessions(self._tree)
+        listed = self._summaries.list()
         chosen = pruning.choose([summary for summary, _ in listed], config, timestamps.now(), keep)
         if dry_run:
             return chosen
         revisions = {summary.id: revision for summary, revision in listed}
+        waiting = deque((summary, revisions[summary.id]) for summary in chosen)
         removed: list[SessionSummary] = []
         failures: list[OSError | StateError] = []
-        for summary in chosen:
+        while waiting:
             try:
-                if self._remove_unchanged(summary.id, revisions[summary.id], archive):
-                    removed.append(summary)
+                with self._locks(SESSIONS, archive or SESSIONS):
+                    self._remove_for_a_while(waiting, archive, removed, failures)
             except LockTimeoutError as error:
                 error.add_note(f"{len(removed)} sessions were removed before")
                 raise
-            except (OSError, StateError) as error:
-                failures.append(error)
         if removed:
             self._tree.sync(self._tree.directory(SESSIONS), f"{len(removed)} sessions are removed")
         staging.sweep(self._tree)
@@ -242,54 +264,60 @@ class StateStore(DocumentStore):
             except Exception:
                 _log.warning("the session is saved, but pruning failed", exc_info=True)
 
+    def _session_path(self, session_id: str) -> Path:
+        names.check_name(session_id, ".json")
+        return self._tree.document(SESSIONS, session_id, ".json")
+
     def _save_session(self, session: Session, *, only_unchanged: bool) -> None:
         if type(session) is not Session:  # what a subclass adds would be lost
             raise TypeError(f"a Session is expected, not {type(session).__name__}")
-        path = self._path(SESSIONS, session.id, ".json")
-        content = codec.encode_session(session, path)
-        revision = files.revision_of(content)
-        with staging.Staged(self._tree, path, content) as staged:
+        path = self._session_path(session.id)
+        with staging.Staged(self._tree, path, sessiontext.encode(session, path)) as staged:
             if not only_unchanged:
-                self._keep_if_corrupt(path, summaries.decode_session, session.revision)
+                known = {session.revision.identity if session.revision else None, self._recent.known(path)}
+                self._keep_if_corrupt(path, codec.decode_named, known)
             with self.lock(SESSIONS):
                 if only_unchanged:
-                    _check_unchanged(session, path)
-                staged.replace()
-            session.revision = revision
+                    _check_unchanged(session.revision, path)
+                session.revision = staged.replace()
+            self._recent.keep(path, session)
             staged.sync()
 
-    def _remove_unchanged(self, session_id: str, revision: bytes, archive: str | None) -> bool:
+    @contextmanager
+    def _locks(self, *categories: str) -> Iterator[None]:
         with ExitStack() as stack:
             # In the order of their names, as everybody who needs two: so no two can wait for each other.
-            for category in sorted({SESSIONS, archive or SESSIONS}):
+            for category in sorted(set(categories)):
                 stack.enter_context(self.lock(category))
-            path = self._path(SESSIONS, session_id, ".json")
-            raw = files.read(path)
-            if raw is None or files.revision_of(raw) != revision:
-                return False
-            if archive is None:
-                return self._tree.remove(path)
-            if path.is_symlink():
-                raise InvalidNameError(f"a symbolic link is not archived: {path}")
-            return self._archive(path, archive, session_id)
+            yield
 
-    def _archive(self, path: Path, archive: str, session_id: str) -> bool:
-        number = 1
-        while True:
-            name = session_id if number == 1 else f"{session_id}.{number}"
+    def _remove_for_a_while(
+        self,
+        waiting: deque[tuple[SessionSummary, Revision]],
+        archive: str | None,
+        removed: list[SessionSummary],
+        failures: list[OSError | StateError],
+    ) -> None:
+        """Remove the first of the *waiting*, until it is time to let others have the lock."""
+        until = time.monotonic() + _LONGEST_HOLD
+        while waiting:
+            summary, revision = waiting.popleft()
             try:
-                return self._tree.move(path, self._path(archive, name, ".json"))
-            except FileExistsError:
-                number += 1
+                if removal.remove_unchanged(self._tree, self._session_path(summary.id), revision, archive):
+                    removed.append(summary)
+            except (OSError, StateError) as error:
+                failures.append(error)
+            if time.monotonic() >= until:
+                break
 
 
-def _check_unchanged(session: Session, path: Path) -> None:
-    raw = files.read(path)
-    if raw is None and session.revision is None:
+def _check_unchanged(revision: Revision | None, path: Path) -> None:
+    found = files.read_unknown(path, () if revision is None else (revision.identity,))
+    if found is None and revision is None:
         return
-    if raw is None:
+    if found is None:
         raise SessionConflictError(f"not saved, it was deleted since it was loaded: {path}")
-    if session.revision is None:
+    if revision is None:
         raise SessionConflictError(f"not saved, there is a session of this id already: {path}")
-    if files.revision_of(raw) != session.revision:
+    if found[0] is not None and not revision.holds(found[0]):
         raise SessionConflictError(f"not saved, it was changed by another since it was loaded: {path}")

@@ -1,72 +1,83 @@
-"""Which sessions there are: a summary of each document in the category."""
+"""Which sessions there are: a summary of each, made anew where the file is not what it was."""
 
 from __future__ import annotations
 
 import logging
-import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from oxios_state import codec, files, names
 from oxios_state.errors import CorruptStateError, StateError
 from oxios_state.model import Session, SessionSummary
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from oxios_state.revisions import Revision
+from oxios_state.summarycache import Entry, SummaryCache
 
 SESSIONS = "sessions"
 _LONGEST_TITLE = 60
 _log = logging.getLogger("oxios_state")
 
 
-def read_session(tree: files.Tree, session_id: str) -> tuple[Session, bytes] | None:
-    """Read a session and its revision; None if there is none.
+class Summaries:
+    """The summaries of all sessions of a store."""
 
-    Raises:
-        CorruptStateError: If it is not a session, or not the one that its file name says.
-        InvalidNameError: If its path leads outside the store.
-        OSError: If it cannot be read.
-    """
-    path = tree.document(SESSIONS, session_id, ".json")
-    raw = files.read(path)
-    if raw is None:
-        return None
-    return decode_session(raw, path), files.revision_of(raw)
+    def __init__(self, tree: files.Tree) -> None:
+        self._tree = tree
+        self._cache = SummaryCache(tree)
+        self._known: dict[str, Entry] | None = None  # by the names of the files
+        self._listed: list[tuple[SessionSummary, Revision]] = []
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Summaries, (self._tree,)
 
-def decode_session(raw: bytes, path: Path) -> Session:
-    """Read a session that must be the one that its file's name says.
+    def list(self) -> list[tuple[SessionSummary, Revision]]:
+        """Summarise all sessions, with the revisions of their files: the latest first, ties by id.
 
-    Raises:
-        CorruptStateError: If it is not a session, or not that one.
-    """
-    session = codec.decode_session(raw, path)
-    if session.id != path.stem:  # to save it, or to remove it by its id, would hit another file
-        reason = f"the id is {session.id!r:.80}, but the file is {path.stem!r}'s"
-        raise CorruptStateError(path, reason, json_path="$.id")
-    return session
+        A file that cannot be read is left out, with a warning in the log ``oxios_state`` that says which and why.
+        """
+        known = self._cache.read() if self._known is None else self._known
+        entries: dict[str, Entry] = {}
+        unchanged = 0
+        for scanned in self._tree.scan(SESSIONS, ".json"):
+            entry = known.get(scanned.name)
+            if entry is not None and entry.revision.identity == files.identity_now(scanned):
+                unchanged += 1
+            elif (entry := self._look(scanned.name)) is None:
+                continue
+            entries[scanned.name] = entry
+        listed = self._listed
+        if self._known is None or not unchanged == len(entries) == len(known):
+            listed = [(entry.summary, entry.revision) for entry in entries.values() if entry.summary is not None]
+            listed.sort(key=lambda pair: pair[0].id)
+            listed.sort(key=lambda pair: pair[0].updated_at, reverse=True)
+            self._cache.write(entries)
+        if len(listed) < len(entries):
+            for entry in entries.values():
+                if entry.summary is None:
+                    _warn(entry.problem)
+        self._known, self._listed = entries, listed
+        return list(listed)
 
-
-def list_sessions(tree: files.Tree) -> list[tuple[SessionSummary, bytes]]:
-    """Summarise all sessions, with their revisions: the latest first, ties by id.
-
-    A file that cannot be read is left out, with a warning in the log ``oxios_state`` that says which and why.
-    """
-    listed = []
-    for entry in tree.scan(SESSIONS):
-        name, extension = os.path.splitext(entry.name)
-        if extension != ".json":
-            continue
+    def _look(self, file_name: str) -> Entry | None:
+        """Look at a file; None if it is not there, or its content is not to be had."""
+        name = file_name.removesuffix(".json")
         try:
-            names.check_name(name, extension)
-            found = read_session(tree, name)
+            names.check_name(name, ".json")
+            path = self._tree.document(SESSIONS, name, ".json")
+            found = files.read_unknown(path)
         except (StateError, OSError) as error:
-            _log.warning("left out of the list of sessions: %s", error)
-            continue
-        if found is not None:
-            listed.append((summarise(found[0]), found[1]))
-    listed.sort(key=lambda pair: pair[0].id)
-    listed.sort(key=lambda pair: pair[0].updated_at, reverse=True)
-    return listed
+            _warn(error)
+            return None
+        if found is None or found[0] is None:
+            return None
+        revision = Revision(found[1], (found[0],))
+        try:
+            summary = summarise(codec.decode_named(found[0], path))
+        except CorruptStateError as error:
+            return Entry(revision.slim(), None, str(error))
+        return Entry(revision.slim(), summary)
+
+
+def _warn(problem: object) -> None:
+    _log.warning("left out of the list of sessions: %s", problem)
 
 
 def summarise(session: Session) -> SessionSummary:

@@ -22,7 +22,9 @@ from oxios_state import (
     codec,
     conversion,
     jsontext,
+    sessiontext,
 )
+from oxios_state.revisions import Revision
 
 PATH = Path("sessions/s.json")
 KERNEL = Path(__file__).parent / "data" / "kernel"
@@ -74,7 +76,7 @@ def decode(document: Any) -> Session:
 
 
 def reencode(document: Any) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(codec.encode_session(decode(document), PATH))
+    value: dict[str, Any] = json.loads(bytes(sessiontext.encode(decode(document), PATH)))
     return value
 
 
@@ -88,7 +90,7 @@ def test_a_file_of_the_kernel_survives_to_the_byte(path: Path) -> None:
     assert codec.encode_json(codec.decode_json(raw, Any, path), path) == raw
     if path.parent.name == "sessions":
         session = codec.decode_session(raw, path)
-        assert codec.encode_session(session, path) == raw
+        assert bytes(sessiontext.encode(session, path)) == raw
         assert session.id == path.stem
 
 
@@ -96,7 +98,7 @@ def test_a_file_of_the_kernel_survives_to_the_byte(path: Path) -> None:
 def test_a_full_document_survives_to_the_byte() -> None:
     raw = to_bytes(full_document())
     session = codec.decode_session(raw, PATH)
-    assert codec.encode_session(session, PATH) == raw
+    assert bytes(sessiontext.encode(session, PATH)) == raw
     assert type(session.id) is SessionId
     assert session.user_messages[0] == UserMessage(
         "hello", timestamp=Timestamp(2026, 3, 1, 8, tzinfo=UTC, nanosecond=1)
@@ -236,7 +238,7 @@ def test_all_faults_of_a_document_are_told_at_once() -> None:
 def test_what_is_empty_is_written_or_left_out_as_the_table_says() -> None:
     session = Session("u", "s", created_at=NOON)
     session.agent_responses.append(AgentResponse("hi", timestamp=NOON))
-    assert codec.encode_session(session, PATH).decode() == (
+    assert bytes(sessiontext.encode(session, PATH)).decode() == (
         """{
   "id": "s",
   "user_id": "u",
@@ -263,7 +265,7 @@ def test_the_keys_are_written_in_the_order_of_the_table_however_they_were_found(
     shuffled = dict(reversed(document.items()))
     for key in ("user_messages", "agent_responses", "trajectory_steps"):
         shuffled[key] = [dict(reversed(record.items())) for record in shuffled[key]]
-    assert codec.encode_session(decode(shuffled), PATH) == to_bytes(document)
+    assert bytes(sessiontext.encode(decode(shuffled), PATH)) == to_bytes(document)
 
 
 def test_a_tool_call_id_need_not_be_unique_and_tool_args_may_be_any_json() -> None:
@@ -271,7 +273,7 @@ def test_a_tool_call_id_need_not_be_unique_and_tool_args_may_be_any_json() -> No
     step = document["trajectory_steps"][0]
     values: list[Any] = ["", "text", [], [[]], {}, 0, 1.5, False, None]
     document["trajectory_steps"] = [step | {"tool_args": value} for value in values]
-    assert codec.encode_session(decode(document), PATH) == to_bytes(document)
+    assert bytes(sessiontext.encode(decode(document), PATH)) == to_bytes(document)
 
 
 # Unknown keys.
@@ -294,20 +296,20 @@ def test_unknown_keys_survive_untouched_after_the_known_ones(where: str) -> None
     raw = to_bytes(document)
     session = codec.decode_session(raw, PATH)
     assert value_of(session, where, "extra") == UNKNOWN
-    assert codec.encode_session(session, PATH) == raw
+    assert bytes(sessiontext.encode(session, PATH)) == raw
     first = full_document()
     found = holder(first, where)
     known = dict(found)
     found.clear()
     found.update(UNKNOWN | known)  # the unknown ones first, as found
-    assert codec.encode_session(decode(first), PATH) == raw
+    assert bytes(sessiontext.encode(decode(first), PATH)) == raw
 
 
 def test_unknown_keys_do_not_disturb_a_change() -> None:
     session = decode(full_document() | {"parent_session_id": "p"})
     session.add_user_message("more")
     session.active_seed_id = None
-    document = json.loads(codec.encode_session(session, PATH))
+    document = json.loads(bytes(sessiontext.encode(session, PATH)))
     assert list(document)[-2:] == ["metadata", "parent_session_id"]
     assert "active_seed_id" not in document
 
@@ -316,7 +318,7 @@ def test_an_unknown_key_never_takes_the_place_of_a_known_one() -> None:
     session = decode(full_document())
     session.extra["user_id"] = "somebody else"
     with pytest.raises(UnsupportedValueError, match=r"\$\.user_id: 'extra' must not hold what is a field"):
-        codec.encode_session(session, PATH)
+        bytes(sessiontext.encode(session, PATH))
 
 
 def test_a_hook_of_the_users_does_not_change_the_kernels_documents() -> None:
@@ -334,12 +336,12 @@ def test_a_seed_id_that_was_absent_stays_absent_until_it_is_set() -> None:
     del document["agent_responses"][0]["seed_id"]
     session = decode(document)
     response = session.agent_responses[0]
-    assert codec.encode_session(session, PATH) == to_bytes(document)
+    assert bytes(sessiontext.encode(session, PATH)) == to_bytes(document)
     assert response == attrs.evolve(response, seed_id_absent=False)
     session.agent_responses[0] = attrs.evolve(response, phase_reached=None)
-    assert "seed_id" not in json.loads(codec.encode_session(session, PATH))["agent_responses"][0]
+    assert "seed_id" not in json.loads(bytes(sessiontext.encode(session, PATH)))["agent_responses"][0]
     session.agent_responses[0] = attrs.evolve(response, seed_id="new")
-    assert list(json.loads(codec.encode_session(session, PATH))["agent_responses"][0])[2] == "seed_id"
+    assert list(json.loads(bytes(sessiontext.encode(session, PATH)))["agent_responses"][0])[2] == "seed_id"
     null = full_document()
     null["agent_responses"][0]["seed_id"] = None
     assert reencode(null) == null
@@ -349,28 +351,30 @@ def test_a_session_is_written_by_orjson_where_it_is_installed(monkeypatch: pytes
     pytest.importorskip("orjson", reason="orjson, the optional extra `fast`, is not installed")
     session = decode(full_document())
     monkeypatch.setattr(jsontext, "_write", lambda *_: pytest.fail("written by the standard library's engine"))
-    assert json.loads(codec.encode_session(session, PATH)) == full_document()
+    assert json.loads(bytes(sessiontext.encode(session, PATH))) == full_document()
 
 
 def test_a_record_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     session = decode(full_document())
-    first = codec.encode_session(session, PATH)
-    copies = [pickle.loads(pickle.dumps(session)), copy.deepcopy(session)]
-    written, encode = [], codec._encode_record
+    first = sessiontext.encode(session, PATH)
+    session.revision = Revision(None, first)
+    written, document = [], codec.record_document
 
-    def count(record: object) -> bytes:
+    def count(record: object) -> dict[str, Any]:
         written.append(record)
-        return encode(record)
+        return document(record)
 
-    monkeypatch.setattr(codec, "_encode_record", count)
-    assert [codec.encode_session(same, PATH) for same in [session, *copies]] == [first] * 3
+    monkeypatch.setattr(codec, "record_document", count)
+    assert [bytes(sessiontext.encode(same, PATH)) for same in [session, copy.deepcopy(session)]] == [bytes(first)] * 2
     session.add_user_message("new")
-    assert codec.encode_session(session, PATH) != first
+    assert bytes(sessiontext.encode(session, PATH)) != bytes(first)
     assert written == [session.user_messages[-1]]
+    unpickled = pickle.loads(pickle.dumps(session))
+    assert bytes(sessiontext.encode(unpickled, PATH)) == bytes(sessiontext.encode(session, PATH))
 
 
 def test_what_is_made_of_a_record_is_written_afresh() -> None:
     session = decode(full_document())
-    codec.encode_session(session, PATH)
+    session.revision = Revision(None, sessiontext.encode(session, PATH))
     session.user_messages[0] = attrs.evolve(session.user_messages[0], content="changed")
-    assert b'"changed"' in codec.encode_session(session, PATH)
+    assert b'"changed"' in bytes(sessiontext.encode(session, PATH))

@@ -22,6 +22,7 @@ from oxios_state import (
     UserMessage,
     codec,
     jsontext,
+    sessiontext,
 )
 
 PATH = Path("sessions/s.json")
@@ -82,7 +83,7 @@ class Note:
 )
 def test_a_session_that_the_kernel_could_not_load_is_refused(changes: Any, where: str, reason: str) -> None:
     with pytest.raises(UnsupportedValueError) as caught:
-        codec.encode_session(make_session(**changes), PATH)
+        bytes(sessiontext.encode(make_session(**changes), PATH))
     assert (caught.value.path, caught.value.json_path) == (PATH, where)
     assert reason in caught.value.reason
 
@@ -93,7 +94,7 @@ def test_what_was_put_among_the_records_in_place_is_refused(key: str, record: An
     session = make_session()
     getattr(session, key).append(record)
     with pytest.raises(UnsupportedValueError, match=r" belongs here, not ") as caught:
-        codec.encode_session(session, PATH)
+        bytes(sessiontext.encode(session, PATH))
     assert caught.value.json_path == f"$.{key}[1]"
 
 
@@ -103,10 +104,10 @@ def test_nesting_counts_from_the_document() -> None:
     for _ in range(125):  # the session and its metadata are the other two
         deepest = [deepest]
     session = make_session(metadata={"m": deepest})
-    assert codec.decode_session(codec.encode_session(session, PATH), PATH) == session
+    assert codec.decode_session(bytes(sessiontext.encode(session, PATH)), PATH) == session
     session.metadata["m"] = [deepest]
     with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels") as caught:
-        codec.encode_session(session, PATH)
+        bytes(sessiontext.encode(session, PATH))
     assert caught.value.json_path == "$.metadata.m" + "[0]" * 125
 
 
@@ -132,7 +133,7 @@ def test_json_that_holds_itself_is_refused() -> None:
 def test_encoding_changes_nothing() -> None:
     session = make_session(extra={"x": [1]})
     before = copy.deepcopy(session)
-    codec.encode_session(session, PATH)
+    bytes(sessiontext.encode(session, PATH))
     assert session == before
 
 

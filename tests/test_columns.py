@@ -31,7 +31,7 @@ USUAL: dict[type, dict[str, Any]] = {
         "duration_ms": 2**64 - 1,
         "is_error": False,
         "tool_call_id": "call",
-        "timestamp": "2026-03-01T12:00:00.5Z",
+        "timestamp": "2026-03-01T12:00:00.500Z",
     },
 }
 every_class = pytest.mark.parametrize("cls", USUAL, ids=lambda cls: cls.__name__)

@@ -20,6 +20,7 @@ from oxios_state import (
     UserMessage,
     timestamps,
 )
+from oxios_state.revisions import Revision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -313,7 +314,7 @@ def test_a_refused_change_changes_nothing(
 
 def test_sessions_are_equal_by_value_whatever_the_file_held() -> None:
     twin = copy.deepcopy(SESSION)
-    twin.revision = b"1"
+    twin.revision = Revision(None, [b"1"])
     assert twin == SESSION
     twin.metadata["a"] = 2
     assert twin != SESSION

@@ -20,6 +20,7 @@ FLOORS = [
     {"errors"},
     {
         "frozen",
+        "revisions",
         "validators",
         "model",
         "pruning",
@@ -31,8 +32,8 @@ FLOORS = [
         "conversion",
     },
     {"columns", "codec", "files"},
-    {"staging"},
-    {"summaries", "quarantine"},
+    {"sessiontext", "staging"},
+    {"recent", "summarycache", "summaries", "quarantine", "removal"},
     {"checking"},
     {"documents", "store"},
 ]

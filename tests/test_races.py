@@ -157,14 +157,16 @@ def test_a_session_that_turns_into_something_else_does_not_keep_the_others(store
 def test_a_lock_that_is_lost_in_the_middle_of_a_prune_says_what_was_done(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remove = StateStore._remove_unchanged
+    lock, taken = StateStore.lock, []
 
-    def remove_two(self: StateStore, session_id: str, *rest: Any) -> bool:
-        if session_id == "a":
+    def lock_twice(self: StateStore, category: str) -> Any:
+        taken.append(category)
+        if len(taken) > 2:
             raise LockTimeoutError("the lock")
-        return remove(self, session_id, *rest)
+        return lock(self, category)
 
-    monkeypatch.setattr(StateStore, "_remove_unchanged", remove_two)
+    monkeypatch.setattr("oxios_state.store._LONGEST_HOLD", 0)  # another gets the lock after each removal
+    monkeypatch.setattr(StateStore, "lock", lock_twice)
     with pytest.raises(LockTimeoutError) as caught:
         store.prune(ALL_OLD)
     assert caught.value.__notes__ == ["2 sessions were removed before"]

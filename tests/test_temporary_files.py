@@ -63,7 +63,7 @@ def test_saves_of_one_document_do_not_share_a_temporary_file_that_could_be_a_doc
     store: StateStore, tree: files.Tree
 ) -> None:
     path = tree.document("c", "a", ".json")
-    with staging.Staged(tree, path, b"1") as first, staging.Staged(tree, path, b"2") as second:
+    with staging.Staged(tree, path, [b"1"]) as first, staging.Staged(tree, path, [b"2"]) as second:
         made = temporary_files(store)
         assert len(made) == 2
         assert store.list_category("c") == ["a"]
@@ -97,7 +97,7 @@ def test_the_temporary_file_of_a_killed_process_is_swept_and_that_of_a_living_on
 
 
 def test_the_temporary_file_of_a_living_thread_stays(store: StateStore, tree: files.Tree) -> None:
-    staged = staging.Staged(tree, tree.document("c", "a", ".json"), b"2")
+    staged = staging.Staged(tree, tree.document("c", "a", ".json"), [b"2"])
     sweeper = threading.Thread(target=staging.sweep, args=[tree])
     sweeper.start()
     sweeper.join()

@@ -34,7 +34,7 @@ def hold(base: str, category: str) -> None:
 def write(base: str, category: str, name: str) -> None:
     """Stay before the rename."""
     tree = files.Tree(Path(base), durable=False)
-    with staging.Staged(tree, tree.document(category, name, ".json"), b"1"):
+    with staging.Staged(tree, tree.document(category, name, ".json"), [b"1"]):
         say("staged")
         hear()
 

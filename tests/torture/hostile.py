@@ -27,7 +27,16 @@ from typing import TYPE_CHECKING, Any
 
 from mutations import KNOWN, TOKENS, flip, mutate
 
-from oxios_state import CorruptStateError, PruneConfig, Session, StateStore, UnsupportedValueError, codec, jsontext
+from oxios_state import (
+    CorruptStateError,
+    PruneConfig,
+    Session,
+    StateStore,
+    UnsupportedValueError,
+    codec,
+    jsontext,
+    sessiontext,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,10 +117,14 @@ ABSENT = """{"user_messages": [], "agent_responses": [], "trajectory_steps": [],
     "active_persona_id": null}"""
 
 
+def _encode_session(session: Session, path: Path) -> bytes:
+    return bytes(sessiontext.encode(session, path))
+
+
 def outcome(raw: bytes, path: Path, *, session: bool) -> tuple[str, object]:
     """Load, save and load again; and ask the check."""
     load: Callable[[bytes, Path], Any] = codec.decode_session if session else jsontext.decode
-    save: Callable[[Any, Path], bytes] = codec.encode_session if session else codec.encode_json
+    save: Callable[[Any, Path], bytes] = _encode_session if session else codec.encode_json
     if markdown := path.suffix == ".md":
         load, save = jsontext.decode_text, jsontext.encode_text
     try:

@@ -1,0 +1,112 @@
+"""The sessions that a store handled last, kept for as long as their files are what they were, within a bound on memory.
+
+What is kept is never handed out: each caller gets a session of its own, which shares nothing with it but the records,
+and these cannot be changed.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from oxios_state import codec, files
+from oxios_state.frozen import freeze, thaw
+from oxios_state.revisions import Revision
+from oxios_state.sessiontext import SessionText
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from oxios_state.model import Session
+    from oxios_state.revisions import Identity
+
+_COST = 5  # bytes of memory for each byte of a document: measured, for its text and the objects made of it
+_NOTHING = SessionText(b"", {}, b"")
+
+
+class RecentSessions:
+    """Loads sessions, and keeps them.
+
+    Args:
+        limit: How much memory they may take, in bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._forget()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RecentSessions, (self.limit,)
+
+    def _forget(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        # What a file of this identity holds, the latest last: as it was loaded, or as it was saved.
+        self._kept: OrderedDict[str, tuple[Identity, Session | SessionText]] = OrderedDict()
+        self._cost = 0
+
+    def load(self, path: Path) -> Session | None:
+        """Load a session, from its file or as it was kept; None if there is none.
+
+        Raises:
+            CorruptStateError: If it is not a session, or not the one that its file's name says.
+            OSError: If it cannot be read.
+        """
+        known, kept = self._get(path)
+        found = files.read_unknown(path, (known,))
+        if found is None:
+            return None
+        raw, identity = found
+        if raw is not None:
+            session = codec.decode_named(raw, path)
+            session.revision = Revision(identity, (raw,))
+        elif isinstance(kept, SessionText):
+            # What a file gives may differ from what was put into it: a tuple comes back as a list.
+            session, text = kept.decode(path)
+            session.revision = Revision(identity, text)
+        else:
+            self._put(path, identity, kept)  # as the latest
+            return _twin(kept, thaw)
+        self._put(path, identity, _twin(session, freeze))
+        return session
+
+    def keep(self, path: Path, session: Session) -> None:
+        """Keep a session that was just saved."""
+        if session.revision is not None and isinstance(session.revision.content, SessionText):
+            self._put(path, session.revision.identity, session.revision.content)
+
+    def known(self, path: Path) -> Identity | None:
+        """Give the identity under which a session is kept, if it is."""
+        return self._get(path)[0]
+
+    def _get(self, path: Path) -> tuple[Identity | None, Session | SessionText]:
+        if self._pid != os.getpid():  # a forked child, where a thread that is not here may hold the lock
+            self._forget()
+        return self._kept.get(str(path), (None, _NOTHING))
+
+    def _put(self, path: Path, identity: Identity | None, what: Session | SessionText) -> None:
+        with self._lock:
+            self._drop(self._kept.pop(str(path), None))
+            if identity is not None and identity[2] * _COST <= self.limit:
+                self._kept[str(path)] = identity, what
+                self._cost += identity[2] * _COST
+            while self._cost > self.limit:
+                self._drop(self._kept.popitem(last=False)[1])
+
+    def _drop(self, kept: tuple[Identity, Session | SessionText] | None) -> None:
+        if kept is not None:
+            self._cost -= kept[0][2] * _COST
+
+
+def _twin(session: Session, convert: Callable[[Any], Any]) -> Session:
+    """Make a session with lists of its own, and what is free-form in it converted."""
+    twin = copy.copy(session)
+    for name in codec.RECORDS:
+        object.__setattr__(twin, name, list(getattr(session, name)))  # not validated once more
+    object.__setattr__(twin, "metadata", convert(session.metadata))
+    object.__setattr__(twin, "extra", convert(session.extra))
+    return twin

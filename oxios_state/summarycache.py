@@ -1,0 +1,118 @@
+"""The summaries as a process leaves them for the next: one file, of this library's own, that is never the truth.
+
+<base>/.oxios_state/cache/summaries.json: a line with a digest of the rest, and the rest, a JSON array for each session.
+An entry counts for the file of exactly its identity. What is damaged, of another format or not to be read is no cache;
+what cannot be written is not there for the next process. Nothing else depends on it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from oxios_state import files, staging, timestamps
+from oxios_state.errors import StateError
+from oxios_state.model import SessionSummary
+from oxios_state.revisions import Revision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from oxios_state.revisions import Identity
+
+_FORMAT = b"oxios_state summaries 1 %s\n"  # count up when the rows change, or what `summarise` gives
+_SHARE = (
+    64  # writing costs about what looking at one of so many files does: fewer new ones are left to the next process
+)
+_log = logging.getLogger("oxios_state")
+
+
+class Entry:
+    """A file among the sessions, as it was at a revision.
+
+    Attributes:
+        revision: The revision.
+        summary: Its summary; None if it cannot be read.
+        problem: Why it cannot.
+    """
+
+    __slots__ = ("problem", "revision", "summary")
+
+    def __init__(self, revision: Revision, summary: SessionSummary | None, problem: str = "") -> None:
+        self.revision = revision
+        self.summary = summary
+        self.problem = problem
+
+
+class SummaryCache:
+    """The file, read once and written when enough is new."""
+
+    def __init__(self, tree: files.Tree) -> None:
+        self._tree = files.Tree(tree.base, durable=False)
+        self._written: dict[str, Identity | None] = {}
+
+    def read(self) -> dict[str, Entry]:
+        """Give the entries, by the names of the files; none if there is no such file of this format, undamaged."""
+        try:
+            found = _decode(files.read(self._path()) or b"")
+        except (StateError, OSError, ValueError, TypeError) as error:
+            _log.debug("no cache of summaries: %s", error)
+            found = {}
+        self._written = {name: entry.revision.identity for name, entry in found.items()}
+        return found
+
+    def write(self, entries: Mapping[str, Entry]) -> None:
+        """Write the entries, if many are not those of the file. One whose identity cannot be trusted is left out."""
+        rows = {name: entry for name, entry in entries.items() if entry.summary and entry.revision.identity}
+        identities = {name: entry.revision.identity for name, entry in rows.items()}
+        if len(identities.items() ^ self._written.items()) * _SHARE <= len(rows):
+            return
+        try:
+            self._tree.make_own_directory("cache")
+            with staging.Staged(self._tree, self._path(), _encode(rows)) as staged:
+                staged.replace()
+        except (StateError, OSError) as error:  # a read-only directory, a full disk
+            _log.debug("no cache of summaries: %s", error)
+        self._written = identities
+
+    def _path(self) -> Path:
+        directory = self._tree.own / "cache"
+        self._tree.refuse_link_outside(self._tree.own)
+        self._tree.refuse_link_outside(directory)
+        return directory / "summaries.json"
+
+
+def _encode(entries: Mapping[str, Entry]) -> list[bytes]:
+    rows = []
+    for name, entry in entries.items():
+        summary = entry.summary
+        if summary is not None:
+            times = timestamps.render(summary.created_at), timestamps.render(summary.updated_at)
+            texts = summary.user_id, summary.active_seed_id, summary.project_id, summary.title
+            rows.append([name, entry.revision.identity, summary.message_count, *texts, *times])
+    body = json.dumps(rows, separators=(",", ":")).encode()
+    return [_FORMAT % _digest(body), body]
+
+
+def _decode(raw: bytes) -> dict[str, Entry]:
+    header, _, body = raw.partition(b"\n")
+    if header + b"\n" != _FORMAT % _digest(body):
+        raise ValueError("there is none, or it is damaged or of another format")
+    rows = json.loads(body)
+    moments = timestamps.parse_all([text for row in rows for text in row[-2:]])
+    if moments is None:
+        raise ValueError("a timestamp is not as the kernel writes it")
+    found = {}
+    for row, created, updated in zip(rows, moments[::2], moments[1::2], strict=True):
+        name, identity, count, user_id, seed_id, project_id, title, _, _ = row
+        session_id = name.removesuffix(".json")
+        summary = SessionSummary(session_id, user_id, count, seed_id, project_id, title, created, updated)
+        found[name] = Entry(Revision(tuple(identity), ()), summary)
+    return found
+
+
+def _digest(body: bytes) -> bytes:
+    return blake2b(body, digest_size=16).hexdigest().encode()
