@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from oxios_state import codec, files, jsontext, names, staging
+from oxios_state import codec, files, jsontext, names, reading, staging
 from oxios_state.errors import CorruptStateError, InvalidNameError, UnsupportedValueError
 from oxios_state.summaries import SESSIONS
 
@@ -140,7 +140,7 @@ def _check_document(tree: files.Tree, path: Path) -> Iterator[Problem]:
     if not stat.S_ISREG(path.stat().st_mode):
         yield Problem(ProblemKind.NOT_A_FILE, path, "not a regular file")
         return
-    raw = files.read(path) or b""
+    raw = reading.read(path) or b""
     try:
         if path.suffix == ".md":
             jsontext.decode_text(raw, path)

@@ -18,7 +18,7 @@ from cattrs.fns import identity
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from oxios_state import columns, jsontext
-from oxios_state.conversion import MOST_FAULTS, Hook, array_of, make_converter, strict
+from oxios_state.conversion import MOST_FAULTS, Hook, array_of, make_converter, render_datetime, strict
 from oxios_state.errors import CorruptStateError, UnsupportedValueError
 from oxios_state.jsonvalues import DEEPEST, depth_exceeds, json_path
 from oxios_state.model import NOT_ON_DISK, AgentResponse, Session, SessionId, TrajectoryStepRecord, UserMessage
@@ -74,8 +74,8 @@ def session_document(session: Session) -> dict[str, Any]:
         "trajectory_steps": session.trajectory_steps,
         "active_seed_id": session.active_seed_id,
         "active_persona_id": session.active_persona_id,
-        "created_at": _kernel().unstructure(session.created_at),
-        "updated_at": _kernel().unstructure(session.updated_at),
+        "created_at": render_datetime(session.created_at),
+        "updated_at": render_datetime(session.updated_at),
         "metadata": session.metadata,
     }
     for key in ("trajectory_steps", "active_seed_id", "active_persona_id"):

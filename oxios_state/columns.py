@@ -1,4 +1,4 @@
-"""Records from plain values, many at once: a column at a time, which CPython does in C.
+"""Records from plain values, many at once: checked a column at a time, which CPython does in C.
 
 This is `codec`'s quick way for what is as it should be, which nearly all is. What is not goes to cattrs, one record at
 a time, which says what is wrong and where.
@@ -11,13 +11,15 @@ from itertools import chain, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
+
 from oxios_state import timestamps
 from oxios_state.frozen import SCALARS, FrozenDict, freeze
 from oxios_state.jsonvalues import DEEPEST, depth_exceeds
-from oxios_state.model import AgentResponse, TrajectoryStepRecord, UserMessage
+from oxios_state.model import UNREAD, AgentResponse, TrajectoryStepRecord, UserMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
 _T = TypeVar("_T")
 _OPTIONAL_TEXT: set[type] = {str, type(None)}
@@ -47,23 +49,19 @@ RECORD_DEPTH = 3
 
 
 def build(cls: type[_T], items: list[Any]) -> list[_T] | None:
-    """Make records of class *cls*; None if one of *items* has other keys or a value of another type than usual."""
+    """Make records of class *cls*; None if one of *items* has other keys or a value of another type than usual.
+
+    The items are checked here, and become the fields when these are asked for.
+    """
     columns = _columns(_COLUMNS[cls], items)
-    if columns is None:
+    if columns is None or not timestamps.are_usual(columns["timestamp"]):
         return None
-    if cls is TrajectoryStepRecord:
-        if min(columns["duration_ms"]) < 0 or max(columns["duration_ms"]) >= 2**64:
-            return None
-        columns["tool_args"] = _frozen(columns["tool_args"])
-        if columns["tool_args"] is None:
-            return None
-    elif cls is AgentResponse:
-        columns["seed_id_absent"] = repeat(object=False)
-    columns["extra"] = repeat(_NO_EXTRA)
+    if cls is TrajectoryStepRecord and not (
+        min(columns["duration_ms"]) >= 0 and max(columns["duration_ms"]) < 2**64 and _are_shallow(columns["tool_args"])
+    ):
+        return None
     records = list(map(object.__new__, repeat(cls, len(items))))
-    for name, column in columns.items():
-        # Past __init__, whose validators would look at each value again, and past the guard of what is frozen.
-        deque(map(getattr(cls, name).__set__, records, column), maxlen=0)
+    deque(map(UNREAD.__set__, records, zip(repeat(_FILLERS[cls]), items)), maxlen=0)
     return records
 
 
@@ -75,16 +73,31 @@ def _columns(kinds: dict[str, set[type]], items: list[Any]) -> dict[str, Any] | 
         columns: dict[str, Any] = dict(zip(kinds, zip(*rows, strict=True), strict=True))
     except KeyError:
         return None
-    if not all(set(map(type, columns[key])) <= kinds[key] for key in kinds):
-        return None
-    columns["timestamp"] = timestamps.parse_all(columns["timestamp"])
-    return columns if columns["timestamp"] is not None else None
+    return columns if all(set(map(type, columns[key])) <= kinds[key] for key in kinds) else None
 
 
-def _frozen(values: tuple[Any, ...]) -> Iterable[Any] | None:
-    """Freeze free-form values; None if one is nested too deep."""
-    if set(map(type, values)) == {dict} and SCALARS.issuperset(
-        map(type, chain.from_iterable(map(dict.values, values)))
-    ):
-        return map(FrozenDict, values)
-    return None if depth_exceeds(list(values), DEEPEST - RECORD_DEPTH + 1) else map(freeze, values)
+def _are_shallow(values: tuple[Any, ...]) -> bool:
+    kinds = set(map(type, values))
+    if kinds == {dict}:
+        kinds = set(map(type, chain.from_iterable(map(dict.values, values))))
+    return kinds <= SCALARS or not depth_exceeds(list(values), DEEPEST - RECORD_DEPTH + 1)
+
+
+def _filler(cls: type[Any]) -> Callable[[Any, dict[str, Any]], None]:
+    """Make what sets the fields of a record of class *cls* to a checked item's values."""
+    # Past __init__, whose validators would look at each value again, and past the guard of what is frozen.
+    setters = [(field.name, getattr(cls, field.name).__set__) for field in attrs.fields(cls)]
+    others = {"extra": _NO_EXTRA, "seed_id_absent": False}
+
+    def fill(record: Any, item: dict[str, Any]) -> None:
+        values = item | others  # another thread may be filling the same record of the same item
+        values["timestamp"] = timestamps.parse_usual(values["timestamp"])
+        if "tool_args" in values:
+            values["tool_args"] = freeze(values["tool_args"])
+        for name, set_field in setters:
+            set_field(record, values[name])
+
+    return fill
+
+
+_FILLERS = {cls: _filler(cls) for cls in _COLUMNS}

@@ -189,7 +189,8 @@ def _decimal(text: str) -> Decimal:
         raise ValueError(f"{text!r:.60} is not a decimal number") from None
 
 
-def _render_datetime(moment: datetime) -> str | datetime:
+def render_datetime(moment: datetime) -> str | datetime:
+    """Write a moment as the kernel does; what that cannot be, as it is."""
     try:
         return timestamps.render(moment)
     except (ValueError, OverflowError):
@@ -216,7 +217,7 @@ def make_converter() -> Converter:
         made.register_structure_hook(kind, strict(kind))
     made.register_structure_hook(float, _structure_float)
     made.register_structure_hook(datetime, strict(str, timestamps.parse))
-    made.register_unstructure_hook(datetime, _render_datetime)
+    made.register_unstructure_hook(datetime, render_datetime)
     made.register_structure_hook(date, strict(str, date.fromisoformat))
     made.register_unstructure_hook(date, date.isoformat)
     made.register_structure_hook(Path, strict(str, Path))

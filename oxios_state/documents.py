@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from oxios_state import codec, files, jsontext, locks, names, staging
+from oxios_state import codec, files, jsontext, locks, names, reading, staging
 from oxios_state.errors import CorruptStateError, InvalidNameError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class DocumentStore:
             CorruptStateError: If it is not UTF-8 text in a regular file.
         """
         path = self._path(category, name, ".md")
-        raw = files.read(path)
+        raw = reading.read(path)
         return None if raw is None else jsontext.decode_text(raw, path)
 
     def save_json(self, category: str, name: str, data: Any) -> None:
@@ -118,7 +118,7 @@ class DocumentStore:
             cattrs.StructureHandlerNotFoundError: If `converter` does not know *type*.
         """
         path = self._path(category, name, ".json")
-        raw = files.read(path)
+        raw = reading.read(path)
         return default if raw is None else codec.decode_json(raw, type, path)
 
     def list_category(self, category: str) -> list[str]:
@@ -258,7 +258,7 @@ class DocumentStore:
         self, path: Path, decode: Callable[[bytes, Path], object], known: Container[Identity | None] = ()
     ) -> None:
         """Keep in quarantine what is about to be replaced, if *decode* refuses it; what is *known* is good."""
-        found = files.read_unknown(path, known) if path.is_file() else None
+        found = reading.read_unknown(path, known) if path.is_file() else None
         if found is not None and (raw := found[0]) is not None:
             try:
                 decode(raw, path)

@@ -1,4 +1,4 @@
-"""Files: reading, listing, moving and removal of what is under one base directory, and the syncing of directories."""
+"""Files: listing, moving and removal of what is under one base directory, and the syncing of directories."""
 
 from __future__ import annotations
 
@@ -6,27 +6,22 @@ import errno
 import os
 import stat
 import sys
-import time
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oxios_state.errors import CorruptStateError, DurabilityError, InvalidNameError
+from oxios_state.errors import DurabilityError, InvalidNameError
 from oxios_state.names import OWN_PREFIX
-from oxios_state.revisions import NO_FILE, identity_of, is_settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
-
-    from oxios_state.revisions import Identity
+    from collections.abc import Callable, Iterator
 
 EXTENSIONS = (".json", ".md")
 
 WINDOWS = sys.platform == "win32"
 COMMON = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-_READ = os.O_RDONLY | COMMON | getattr(os, "O_NONBLOCK", 0)  # a FIFO would have its reader wait for a writer
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | COMMON
 
 
@@ -50,7 +45,7 @@ class Tree:
     @property
     def own(self) -> Path:
         """The directory of this library's own files."""
-        return self.base / OWN_PREFIX
+        return join(self.base, OWN_PREFIX)
 
     def document(self, category: str, name: str, extension: str) -> Path:
         """Give a document's path.
@@ -58,7 +53,7 @@ class Tree:
         Raises:
             InvalidNameError: If a symbolic link on the way leads outside the base directory.
         """
-        path = self.directory(category) / f"{name}{extension}"
+        path = join(self.directory(category), f"{name}{extension}")
         self.refuse_link_outside(path)
         return path
 
@@ -70,15 +65,16 @@ class Tree:
         """
         path = self.base
         for component in category.split("/"):
-            path /= component
+            path = join(path, component)
             self.refuse_link_outside(path)
         return path
 
     def real_category(self, category: str) -> str:
         """Give the category that *category* is when links are followed: two names of one directory share a lock."""
-        directory = self.directory(category)
-        if not any(map(os.path.islink, [directory, *directory.parents[: category.count("/")]])):
+        path = self.base
+        if not any(os.path.islink(path := join(path, component)) for component in category.split("/")):
             return category
+        directory = self.directory(category)
         return os.path.relpath(os.path.realpath(directory), os.path.realpath(self.base))
 
     def refuse_link_outside(self, path: Path) -> None:
@@ -175,6 +171,8 @@ class Tree:
 
         One below the base is synced once even if it was there: who made it may not have come to that.
         """
+        if directory in self._lasting and directory.is_dir():
+            return
         unsure = []
         while not directory.is_dir() or (
             self.durable and self.base in directory.parents and directory not in self._lasting
@@ -199,10 +197,10 @@ class Tree:
 
     def make_own_directory(self, name: str) -> Path:
         """Make a directory of this library's own, which git ignores, and give its path."""
-        directory = self.own / name
+        directory = join(self.own, name)
         self.refuse_link_outside(self.own)
         self.refuse_link_outside(directory)
-        if directory not in self._own_made or not directory.is_dir():
+        if directory not in self._own_made or not os.path.isdir(directory):
             self.make_directory(directory)
             ignore = self.own / ".gitignore"
             with naming(ignore):
@@ -222,6 +220,18 @@ class Tree:
                 subdirectories.remove(OWN_PREFIX)
             subdirectories.sort()
             yield Path(directory), subdirectories, sorted(filenames)
+
+
+@lru_cache(maxsize=4096)
+def join(directory: Path, name: str) -> Path:
+    """Give the path of what is in a directory; the same object again, as a path is dear to make and to spell."""
+    return directory / name
+
+
+@lru_cache(maxsize=4096)
+def parent(path: Path) -> Path:
+    """Give the path of the directory that something is in; the same object again."""
+    return path.parent
 
 
 def _link(path: Path, target: Path) -> bool:
@@ -249,59 +259,6 @@ def is_there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
-
-
-def identity_now(entry: os.DirEntry[str]) -> Identity:
-    """Give the identity of what was scanned: of a link or of what is gone, one that is no file's."""
-    try:
-        # On Windows an entry's own status has no inode.
-        return identity_of(os.lstat(entry) if WINDOWS else entry.stat(follow_symlinks=False))
-    except OSError:
-        return NO_FILE
-
-
-def read(path: Path) -> bytes | None:
-    """Read a file; None if there is none.
-
-    Raises:
-        CorruptStateError: If it is not a regular file.
-        OSError: If it cannot be read.
-    """
-    found = read_unknown(path)
-    return None if found is None else found[0]
-
-
-def read_unknown(path: Path, known: Container[Identity | None] = ()) -> tuple[bytes | None, Identity | None] | None:
-    """Read a file as `read` does, unless its identity is *known*: that stands for its content.
-
-    Returns:
-        The content, None if it was not read; and the identity, None if that cannot be trusted.
-    """
-    now = time.time_ns()
-    try:
-        # Opened, not just asked for its status: a network file system then looks whether what it knows is still true.
-        descriptor = os.open(path, _READ | (0 if os.path.islink(path) else NO_LINK))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if error.errno != errno.ENXIO:
-            raise
-        raise CorruptStateError(path, "a socket, not a regular file") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise CorruptStateError(path, "not a regular file")
-        identity = identity_of(status)
-        if identity in known:
-            return None, identity
-        with open(descriptor, "rb", buffering=0, closefd=False) as file:
-            content = file.read()
-        trusted = is_settled(identity, now) and len(content) == status.st_size
-        return content, identity if trusted else None
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        os.close(descriptor)
 
 
 def sync_directory(directory: Path) -> None:

@@ -236,7 +236,7 @@ def _parse_strictly(raw: bytes, path: Path) -> Any:
         if _brackets_deep(text) <= DEEPEST:
             raise  # it is the caller's stack that is deep
         raise CorruptStateError(path, f"nested deeper than {DEEPEST} levels") from None
-    if re.search(_SURROGATE_ESCAPE, text):
+    if "\\u" in text and re.search(_SURROGATE_ESCAPE, text):
         try:
             check(value, 1)
         except FaultError as fault:

@@ -51,10 +51,14 @@ class SessionId(str):
         return cls(uuid4())
 
 
-class _Immutable:
-    """What cannot be changed is its own copy."""
+class _Record:
+    """What cannot be changed, and so is its own copy.
 
-    __slots__ = ()
+    One that the codec made gets its fields when the first of them is asked for, of a document that was checked before:
+    most programs look at few of the records that they load.
+    """
+
+    __slots__ = ("_unread",)
 
     def __copy__(self) -> Self:
         return self
@@ -62,9 +66,23 @@ class _Immutable:
     def __deepcopy__(self, _: object) -> Self:
         return self
 
+    if not TYPE_CHECKING:  # a type checker would take every name to be there
+
+        def __getattr__(self, name: str) -> Any:
+            if name != "_unread" and (unread := getattr(self, "_unread", None)) is not None:
+                fill, item = unread  # what sets the fields, and of what
+                fill(self, item)
+                UNREAD.__set__(self, None)
+                return getattr(self, name)
+            return object.__getattribute__(self, name)  # an error, unless another thread has just set it
+
+
+UNREAD: Any = _Record.__dict__["_unread"]
+"""What sets `_Record._unread`, past the guard of what is frozen."""
+
 
 @attrs.frozen
-class UserMessage(_Immutable):
+class UserMessage(_Record):
     """What the user said.
 
     Attributes:
@@ -84,7 +102,7 @@ class UserMessage(_Immutable):
 
 
 @attrs.frozen
-class AgentResponse(_Immutable):
+class AgentResponse(_Record):
     """What the agent answered.
 
     Attributes:
@@ -115,7 +133,7 @@ class AgentResponse(_Immutable):
 
 
 @attrs.frozen
-class TrajectoryStepRecord(_Immutable):
+class TrajectoryStepRecord(_Record):
     """One tool call.
 
     Attributes:

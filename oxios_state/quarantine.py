@@ -14,7 +14,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import attrs
 
-from oxios_state import codec, files, staging, timestamps
+from oxios_state import codec, files, reading, staging, timestamps
 from oxios_state.errors import CorruptStateError, DurabilityError
 
 _CONTENT, _REASON = "content", "reason.json"
@@ -87,7 +87,7 @@ def entries(tree: files.Tree) -> list[Quarantined]:
         try:
             if not files.is_there(content):
                 continue  # the power went before the file came, or after it left
-            why = codec.decode_json(files.read(reason) or b"", _Reason, reason)
+            why = codec.decode_json(reading.read(reason) or b"", _Reason, reason)
         except (CorruptStateError, OSError) as error:
             _log.warning("left out of the list of what is in quarantine: %s", error)
         else:

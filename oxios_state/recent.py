@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from oxios_state import codec, files
+from oxios_state import codec, reading
 from oxios_state.frozen import freeze, thaw
 from oxios_state.revisions import Revision
 from oxios_state.sessiontext import SessionText
@@ -57,7 +57,7 @@ class RecentSessions:
             OSError: If it cannot be read.
         """
         known, kept = self._get(path)
-        found = files.read_unknown(path, (known,))
+        found = reading.read_unknown(path, (known,))
         if found is None:
             return None
         raw, identity = found

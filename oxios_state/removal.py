@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oxios_state import files, names
+from oxios_state import files, names, reading
 from oxios_state.errors import InvalidNameError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def remove_unchanged(tree: files.Tree, path: Path, revision: Revision, archive: 
         InvalidNameError: If it is a symbolic link, which is not archived, or its new name is too long.
         OSError: If it cannot be removed.
     """
-    found = files.read_unknown(path, (revision.identity,))
+    found = reading.read_unknown(path, (revision.identity,))
     if found is None or (found[0] is not None and not revision.holds(found[0])):
         return False
     if archive is None:

@@ -98,7 +98,8 @@ def encode(session: Session, path: Path) -> SessionText:
     last = session.revision.content if session.revision is not None else ()
     document = codec.session_document(session)
     try:
-        _refuse_fields(session.extra)
+        if session.extra:
+            _refuse_fields(session.extra)
         before, _ = jsontext.encode_value({key: document.pop(key) for key in ("id", "user_id")}, 1)
         arrays = {
             key: _encode_array(document.pop(key, []), key, last.kept(key) if isinstance(last, SessionText) else ())

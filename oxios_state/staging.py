@@ -56,13 +56,14 @@ class Staged:
     def __init__(self, tree: files.Tree, path: Path, content: Iterable[bytes]) -> None:
         self._tree = tree
         self._path = path
+        self._directory = files.parent(path)
         self._content = content
-        self._temporary: Path | None = None
+        self._temporary: str | None = None
         self._descriptor = -1
         self._token = b""
         self._mark: int | None = None
         with files.naming(path, "not saved, "):
-            tree.make_directory(path.parent)
+            tree.make_directory(self._directory)
             try:
                 self._write(self._create(), list(content))
             except BaseException:
@@ -113,12 +114,12 @@ class Staged:
         Raises:
             DurabilityError: If that fails.
         """
-        self._tree.sync(self._path.parent, f"{self._path.name} is saved")
+        self._tree.sync(self._directory, f"{self._path.name} is saved")
 
-    def _create(self) -> Path:
+    def _create(self) -> str:
         for _ in range(_CREATE_TRIES):
             self._token = os.urandom(8)
-            temporary = self._path.parent / f"{OWN_PREFIX}.{self._token.hex()}.tmp"
+            temporary = os.path.join(self._directory, f"{OWN_PREFIX}.{self._token.hex()}.tmp")
             self._descriptor = os.open(temporary, files.CREATE, 0o600)
             self._temporary = temporary
             # The lock says that the writer lives. A sweep that came in the instant before has the file now.
@@ -128,7 +129,7 @@ class Staged:
         reason = "the system refuses to lock a temporary file"  # as AppArmor and SELinux can
         raise OSError(errno.ENOLCK, reason, str(self._path))
 
-    def _write(self, temporary: Path, pieces: list[bytes]) -> None:
+    def _write(self, temporary: str, pieces: list[bytes]) -> None:
         written = 0
         if 1 < len(pieces) <= _MOST_PIECES and hasattr(os, "writev"):  # Windows has none
             written = os.writev(self._descriptor, pieces)
@@ -157,7 +158,7 @@ class Staged:
             os.close(descriptor)
 
 
-def _replace(source: Path, target: Path) -> None:
+def _replace(source: str, target: Path) -> None:
     tries = _REPLACE_TRIES
     while True:
         try:

@@ -8,7 +8,7 @@ from collections import deque
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from oxios_state import codec, files, names, pruning, removal, sessiontext, staging, timestamps
+from oxios_state import codec, names, pruning, reading, removal, sessiontext, staging, timestamps
 from oxios_state.documents import DocumentStore
 from oxios_state.errors import (
     InvalidNameError,
@@ -312,7 +312,7 @@ class StateStore(DocumentStore):
 
 
 def _check_unchanged(revision: Revision | None, path: Path) -> None:
-    found = files.read_unknown(path, () if revision is None else (revision.identity,))
+    found = reading.read_unknown(path, () if revision is None else (revision.identity,))
     if found is None and revision is None:
         return
     if found is None:

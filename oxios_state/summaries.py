@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from oxios_state import codec, files, names
+from oxios_state import codec, files, names, reading
 from oxios_state.errors import CorruptStateError, StateError
 from oxios_state.model import Session, SessionSummary
 from oxios_state.revisions import Revision
@@ -38,7 +38,7 @@ class Summaries:
         unchanged = 0
         for scanned in self._tree.scan(SESSIONS, ".json"):
             entry = known.get(scanned.name)
-            if entry is not None and entry.revision.identity == files.identity_now(scanned):
+            if entry is not None and entry.revision.identity == reading.identity_now(scanned):
                 unchanged += 1
             elif (entry := self._look(scanned.name)) is None:
                 continue
@@ -62,7 +62,7 @@ class Summaries:
         try:
             names.check_name(name, ".json")
             path = self._tree.document(SESSIONS, name, ".json")
-            found = files.read_unknown(path)
+            found = reading.read_unknown(path)
         except (StateError, OSError) as error:
             _warn(error)
             return None

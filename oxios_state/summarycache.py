@@ -12,7 +12,7 @@ import logging
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from oxios_state import files, staging, timestamps
+from oxios_state import files, reading, staging, timestamps
 from oxios_state.errors import StateError
 from oxios_state.model import SessionSummary
 from oxios_state.revisions import Revision
@@ -57,7 +57,7 @@ class SummaryCache:
     def read(self) -> dict[str, Entry]:
         """Give the entries, by the names of the files; none if there is no such file of this format, undamaged."""
         try:
-            found = _decode(files.read(self._path()) or b"")
+            found = _decode(reading.read(self._path()) or b"")
         except (StateError, OSError, ValueError, TypeError) as error:
             _log.debug("no cache of summaries: %s", error)
             found = {}
@@ -102,9 +102,7 @@ def _decode(raw: bytes) -> dict[str, Entry]:
     if header + b"\n" != _FORMAT % _digest(body):
         raise ValueError("there is none, or it is damaged or of another format")
     rows = json.loads(body)
-    moments = timestamps.parse_all([text for row in rows for text in row[-2:]])
-    if moments is None:
-        raise ValueError("a timestamp is not as the kernel writes it")
+    moments = list(map(timestamps.parse_usual, [text for row in rows for text in row[-2:]]))
     found = {}
     for row, created, updated in zip(rows, moments[::2], moments[1::2], strict=True):
         name, identity, count, user_id, seed_id, project_id, title, _, _ = row

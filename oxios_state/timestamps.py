@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 import re
+from collections import deque
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -81,6 +82,9 @@ class Timestamp(datetime):
         return partial(type(self), nanosecond=self.nanosecond), super().__reduce_ex__(protocol)[1]
 
 
+_set_nanosecond = vars(Timestamp)["_nanosecond"].__set__
+
+
 def now() -> datetime:
     """Give the time, in UTC, to the microsecond."""
     return datetime.now(UTC)
@@ -117,20 +121,24 @@ def parse(text: str) -> datetime:
     return moment
 
 
-def parse_all(texts: Sequence[str]) -> list[datetime] | None:
-    """Read many timestamps as `parse` does, if each is as the kernel writes it; else None."""
+def are_usual(texts: Sequence[str]) -> bool:
+    """Say whether each is a timestamp as the kernel writes it: `parse_usual` reads these."""
     joined = "\n".join(texts)
     # fromisoformat takes other forms too, and an hour of 24 since CPython 3.13.
     if not _KERNEL_FORMS.issuperset(joined.translate(_DIGITS).split("\n")) or "T24" in joined:
-        return None
+        return False
     try:
-        moments = list(map(datetime.fromisoformat, texts))
+        deque(map(datetime.fromisoformat, texts), maxlen=0)
     except ValueError:
-        return None
-    for index, text in enumerate(texts):
-        if nanosecond := text[_TO_THE_MICROSECOND:-1].lstrip("0"):
-            moments[index] = _with_nanosecond(moments[index], int(nanosecond))
-    return moments
+        return False
+    return True
+
+
+def parse_usual(text: str) -> datetime:
+    """Read a timestamp that the kernel wrote, as `parse` does."""
+    moment = datetime.fromisoformat(text)
+    nanosecond = int(text[_TO_THE_MICROSECOND:-1] or 0)
+    return _with_nanosecond(moment, nanosecond) if nanosecond else moment
 
 
 def render(moment: datetime) -> str:
@@ -166,14 +174,6 @@ def _nanosecond(moment: object) -> int:
 
 
 def _with_nanosecond(moment: datetime, nanosecond: int) -> Timestamp:
-    return Timestamp(
-        moment.year,
-        moment.month,
-        moment.day,
-        moment.hour,
-        moment.minute,
-        moment.second,
-        moment.microsecond,
-        UTC,
-        nanosecond=nanosecond,
-    )
+    made: Timestamp = datetime.__new__(Timestamp, *moment.__reduce__()[1])  # a third of what all the arguments take
+    _set_nanosecond(made, nanosecond)
+    return made

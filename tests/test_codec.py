@@ -327,7 +327,7 @@ def test_a_hook_of_the_users_does_not_change_the_kernels_documents() -> None:
     try:
         assert reencode(document) == document
     finally:
-        oxios_state.converter.register_unstructure_hook(datetime, conversion._render_datetime)
+        oxios_state.converter.register_unstructure_hook(datetime, conversion.render_datetime)
 
 
 @both_engines

@@ -31,7 +31,7 @@ FLOORS = [
         "jsontext",
         "conversion",
     },
-    {"columns", "codec", "files"},
+    {"columns", "codec", "files", "reading"},
     {"sessiontext", "staging"},
     {"recent", "summarycache", "summaries", "quarantine", "removal"},
     {"checking"},

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import filelock
 import pytest
 
-from oxios_state import InvalidNameError, StateStore, files, staging
+from oxios_state import InvalidNameError, StateStore, files, reading, staging
 
 if TYPE_CHECKING:
     pass
@@ -72,9 +72,9 @@ def test_saves_of_one_document_do_not_share_a_temporary_file_that_could_be_a_doc
                 store.load_json("c", name)
         second.replace()
         second.replace()  # done already
-        assert files.read(path) == b"2"
+        assert reading.read(path) == b"2"
         first.replace()
-        assert files.read(path) == b"1"
+        assert reading.read(path) == b"1"
     assert temporary_files(store) == []
 
 
