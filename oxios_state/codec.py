@@ -14,8 +14,7 @@ from cattrs import (
     IterableValidationError,
     StructureHandlerNotFoundError,
 )
-from cattrs.fns import identity
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.gen import make_dict_structure_fn, override
 
 from oxios_state import columns, jsontext
 from oxios_state.conversion import MOST_FAULTS, Hook, array_of, make_converter, render_datetime, strict
@@ -58,10 +57,18 @@ def decode_named(raw: bytes, path: Path) -> Session:
     return session
 
 
+_RECORD_KEYS = {
+    cls: [field.name for field in attrs.fields(cls) if field.name not in NOT_ON_DISK] for cls in RECORDS.values()
+}
+
+
 def record_document(record: Any) -> dict[str, Any]:
     """Give the document of a record, what is free-form in it as it is: for the encoder to check."""
-    document: dict[str, Any] = _kernel().unstructure(record)
-    return document
+    document = {key: getattr(record, key) for key in _RECORD_KEYS[type(record)]}
+    document["timestamp"] = render_datetime(record.timestamp)
+    if document.get("seed_id", "") is None and record.seed_id_absent:
+        del document["seed_id"]
+    return document | record.extra if record.extra else document
 
 
 def session_document(session: Session) -> dict[str, Any]:
@@ -224,22 +231,7 @@ def _duration(value: int) -> int:
 
 def _unstructure_session(session: Session) -> dict[str, Any]:
     document = session_document(session)
-    return document | {key: _kernel().unstructure(document[key]) for key in RECORDS if key in document}
-
-
-def _unstructure_hook(cls: type) -> Callable[[Any], dict[str, Any]]:
-    overrides: dict[str, Any] = dict.fromkeys(NOT_ON_DISK, override(omit=True))
-    # Free-form JSON is for the encoder to check: the converter would turn what is not JSON into something that is.
-    overrides["tool_args"] = override(unstruct_hook=identity)
-    unstructure: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(cls, _kernel(), **overrides)
-
-    def hook(record: Any) -> dict[str, Any]:
-        document = unstructure(record)
-        if cls is AgentResponse and record.seed_id_absent and record.seed_id is None:
-            del document["seed_id"]
-        return document | record.extra if record.extra else document
-
-    return hook
+    return document | {key: list(map(record_document, document[key])) for key in RECORDS if key in document}
 
 
 @cache
@@ -249,7 +241,7 @@ def _kernel() -> Converter:
     made.register_unstructure_hook(SessionId, str)
     made.register_unstructure_hook(Session, _unstructure_session)
     made.register_structure_hook_factory(_is_ours, _structure_hook)
-    made.register_unstructure_hook_factory(_is_record, _unstructure_hook)
+    made.register_unstructure_hook_func(_is_record, record_document)
     return made
 
 

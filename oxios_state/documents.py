@@ -258,7 +258,7 @@ class DocumentStore:
         self, path: Path, decode: Callable[[bytes, Path], object], known: Container[Identity | None] = ()
     ) -> None:
         """Keep in quarantine what is about to be replaced, if *decode* refuses it; what is *known* is good."""
-        found = reading.read_unknown(path, known) if path.is_file() else None
+        found = reading.read_unknown(path, known) if os.path.isfile(path) else None
         if found is not None and (raw := found[0]) is not None:
             try:
                 decode(raw, path)

@@ -6,14 +6,16 @@ and these cannot be changed.
 
 from __future__ import annotations
 
-import copy
 import os
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from oxios_state import codec, reading
 from oxios_state.frozen import freeze, thaw
+from oxios_state.model import Session
 from oxios_state.revisions import Revision
 from oxios_state.sessiontext import SessionText
 
@@ -21,11 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from oxios_state.model import Session
     from oxios_state.revisions import Identity
 
 _COST = 5  # bytes of memory for each byte of a document: measured, for its text and the objects made of it
-_NOTHING = SessionText(b"", {}, b"")
+_NOTHING = SessionText(b"", {}, b"", exact=False)
 
 
 class RecentSessions:
@@ -77,7 +78,8 @@ class RecentSessions:
     def keep(self, path: Path, session: Session) -> None:
         """Keep a session that was just saved."""
         if session.revision is not None and isinstance(session.revision.content, SessionText):
-            self._put(path, session.revision.identity, session.revision.content)
+            text = session.revision.content
+            self._put(path, session.revision.identity, _twin(session, freeze) if text.is_exact else text)
 
     def known(self, path: Path) -> Identity | None:
         """Give the identity under which a session is kept, if it is."""
@@ -102,11 +104,16 @@ class RecentSessions:
             self._cost -= kept[0][2] * _COST
 
 
+_MEMBERS = [vars(Session)[field.name] for field in attrs.fields(Session)]
+
+
 def _twin(session: Session, convert: Callable[[Any], Any]) -> Session:
     """Make a session with lists of its own, and what is free-form in it converted."""
-    twin = copy.copy(session)
+    twin = object.__new__(Session)
+    for member in _MEMBERS:  # past the validators, which looked at all this before
+        member.__set__(twin, member.__get__(session))
     for name in codec.RECORDS:
-        object.__setattr__(twin, name, list(getattr(session, name)))  # not validated once more
+        object.__setattr__(twin, name, getattr(session, name).copy())
     object.__setattr__(twin, "metadata", convert(session.metadata))
     object.__setattr__(twin, "extra", convert(session.extra))
     return twin

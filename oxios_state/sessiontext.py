@@ -41,12 +41,18 @@ class _Segment:
 class SessionText:
     """The text of a session document: an iterable of its pieces. Immutable."""
 
-    __slots__ = ("_after", "_arrays", "_before")
+    __slots__ = ("_after", "_arrays", "_before", "_exact")
 
-    def __init__(self, before: bytes, arrays: dict[str, list[_Segment]], after: bytes) -> None:
+    def __init__(self, before: bytes, arrays: dict[str, list[_Segment]], after: bytes, *, exact: bool) -> None:
         self._before = before
         self._arrays = arrays
         self._after = after
+        self._exact = exact
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the session that it was made of is what reading it gives, down to the types."""
+        return self._exact and all(part.exact for parts in self._arrays.values() for part in parts)
 
     def __iter__(self) -> Iterator[bytes]:
         return self._pieces(self._arrays)
@@ -80,7 +86,7 @@ class SessionText:
         exact = {key: [_exact(part, decoded[key]) for part in parts] for key, parts in arrays.items()}
         for key, parts in exact.items():
             setattr(session, key, [record for part in parts for record in part.records])
-        return session, SessionText(self._before, exact, self._after)
+        return session, SessionText(self._before, exact, self._after, exact=True)
 
 
 def _exact(segment: _Segment, decoded: Iterator[Any]) -> _Segment:
@@ -100,15 +106,16 @@ def encode(session: Session, path: Path) -> SessionText:
     try:
         if session.extra:
             _refuse_fields(session.extra)
-        before, _ = jsontext.encode_value({key: document.pop(key) for key in ("id", "user_id")}, 1)
+        before, plain = jsontext.encode_value({key: document.pop(key) for key in ("id", "user_id")}, 1)
         arrays = {
             key: _encode_array(document.pop(key, []), key, last.kept(key) if isinstance(last, SessionText) else ())
             for key in codec.RECORDS
         }
-        after, _ = jsontext.encode_value(document, 1)
+        after, plain_too = jsontext.encode_value(document, 1)
     except FaultError as fault:
         raise UnsupportedValueError(path, fault.reason, fault.path) from None
-    return SessionText(before[:-2], arrays, b"," + after[1:])
+    exact = plain and plain_too and timestamps.is_exact(session.created_at) and timestamps.is_exact(session.updated_at)
+    return SessionText(before[:-2], arrays, b"," + after[1:], exact=exact)
 
 
 def _refuse_fields(extra: dict[str, Any]) -> None:
@@ -136,18 +143,18 @@ def _encode_array(records: list[Any], key: str, kept: Iterable[_Segment]) -> lis
 
 def _encode_records(records: list[Any], key: str, start: int) -> _Segment:
     kind = codec.RECORDS[key]
-    texts, exact = [], True
-    for index, record in enumerate(records, start):
-        try:
+    try:
+        for index, record in enumerate(records):
             if type(record) is not kind:  # what a subclass adds would be lost
-                raise FaultError(f"a {kind.__name__} belongs here, not {record!r:.60}")
-            text, plain = jsontext.encode_value(codec.record_document(record), 3)
-        except FaultError as fault:
-            fault.keys += [index, key]
-            raise
-        texts.append(text.replace(b"\n", b"\n    "))
-        exact = exact and plain and _is_exact(record)
-    return _Segment(records, _SEPARATOR.join(texts), exact=exact)
+                fault = FaultError(f"a {kind.__name__} belongs here, not {record!r:.60}")
+                fault.keys.append(index)
+                raise fault
+        text, plain = jsontext.encode_value(list(map(codec.record_document, records)), 2)
+    except FaultError as fault:
+        fault.keys[-1:] = [start + int(fault.keys[-1]), key]
+        raise
+    inner = text[len(b"[\n  ") : -len(b"\n]")].replace(b"\n", b"\n  ")
+    return _Segment(records, inner, exact=plain and all(map(_is_exact, records)))
 
 
 def _is_exact(record: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import deque
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,7 +25,6 @@ from oxios_state.recent import RecentSessions
 from oxios_state.summaries import SESSIONS, Summaries
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -90,7 +90,7 @@ class StateStore(DocumentStore):
             LockTimeoutError: If the lock of the sessions was not free in time.
             DurabilityError: If it is saved, but a power cut could undo it.
         """
-        self._save_session(session, only_unchanged=False)
+        self._save_session(session, self._path_of(session), only_unchanged=False)
 
     def update_session(self, session: Session) -> None:
         """Save a session if its file is still what this object was loaded from or last saved as. Atomic.
@@ -102,7 +102,7 @@ class StateStore(DocumentStore):
             SessionConflictError: If the file was changed or deleted by another; nothing is written.
             InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.
         """
-        self._save_session(session, only_unchanged=True)
+        self._save_session(session, self._path_of(session), only_unchanged=True)
 
     @contextmanager
     def edit_session(self, session_id: str) -> Iterator[Session]:
@@ -117,15 +117,16 @@ class StateStore(DocumentStore):
             SessionConflictError: If it was changed meanwhile; nothing is written.
             InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.
         """
+        path = self._session_path(session_id)
         missing = SessionNotFoundError(f"no session {session_id!r} in {self.base_path}")
-        if not self._session_path(session_id).exists():
+        if not os.path.exists(path):
             raise missing  # without making a lock in a directory that may not exist
         with self.lock(SESSIONS):
-            session = self.load_session(session_id)
+            session = self._recent.load(path)
             if session is None:
                 raise missing
             yield session
-            self.update_session(session)
+            self._save_session(session, path, only_unchanged=True)
 
     def load_session(self, session_id: str) -> Session | None:
         """Load a session; None if there is none.
@@ -268,10 +269,12 @@ class StateStore(DocumentStore):
         names.check_name(session_id, ".json")
         return self._tree.document(SESSIONS, session_id, ".json")
 
-    def _save_session(self, session: Session, *, only_unchanged: bool) -> None:
+    def _path_of(self, session: Session) -> Path:
         if type(session) is not Session:  # what a subclass adds would be lost
             raise TypeError(f"a Session is expected, not {type(session).__name__}")
-        path = self._session_path(session.id)
+        return self._session_path(session.id)
+
+    def _save_session(self, session: Session, path: Path, *, only_unchanged: bool) -> None:
         with staging.Staged(self._tree, path, sessiontext.encode(session, path)) as staged:
             if not only_unchanged:
                 known = {session.revision.identity if session.revision else None, self._recent.known(path)}
