@@ -15,8 +15,9 @@ from oxios_state.errors import (
     StateError,
     UnsupportedValueError,
 )
-from oxios_state.model import AgentResponse, Session, SessionId, SessionSummary, TrajectoryStepRecord, UserMessage
+from oxios_state.model import Session, SessionId, SessionSummary
 from oxios_state.pruning import PruneConfig, PruneThrottle
+from oxios_state.records import AgentResponse, TrajectoryStepRecord, UserMessage
 from oxios_state.store import StateStore
 from oxios_state.timestamps import Timestamp
 

@@ -20,7 +20,8 @@ from oxios_state import columns, jsontext
 from oxios_state.conversion import MOST_FAULTS, Hook, array_of, make_converter, render_datetime, strict
 from oxios_state.errors import CorruptStateError, UnsupportedValueError
 from oxios_state.jsonvalues import DEEPEST, depth_exceeds, json_path
-from oxios_state.model import NOT_ON_DISK, AgentResponse, Session, SessionId, TrajectoryStepRecord, UserMessage
+from oxios_state.model import Session, SessionId
+from oxios_state.records import NOT_ON_DISK, AgentResponse, TrajectoryStepRecord, UserMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

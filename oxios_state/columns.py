@@ -16,7 +16,7 @@ import attrs
 from oxios_state import timestamps
 from oxios_state.frozen import SCALARS, FrozenDict, freeze
 from oxios_state.jsonvalues import DEEPEST, depth_exceeds
-from oxios_state.model import UNREAD, AgentResponse, TrajectoryStepRecord, UserMessage
+from oxios_state.records import UNREAD, AgentResponse, TrajectoryStepRecord, UserMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,8 @@ import attrs
 from oxios_state import codec, jsontext, timestamps
 from oxios_state.errors import UnsupportedValueError
 from oxios_state.jsonvalues import FaultError
-from oxios_state.model import NOT_ON_DISK, AgentResponse, Session
+from oxios_state.model import Session
+from oxios_state.records import NOT_ON_DISK, AgentResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -1,32 +1,22 @@
-"""The state store: sessions and pruning, on top of the documents. It decides; it computes nothing."""
+"""The state store: documents, sessions and pruning. It decides; it computes nothing."""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import deque
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from oxios_state import codec, names, pruning, reading, removal, sessiontext, staging, timestamps
-from oxios_state.documents import DocumentStore
-from oxios_state.errors import (
-    InvalidNameError,
-    LockTimeoutError,
-    SessionConflictError,
-    SessionNotFoundError,
-    SessionOwnerError,
-    StateError,
-)
-from oxios_state.model import Session, SessionSummary
+from oxios_state import names, pruning, removal, staging, timestamps
+from oxios_state.errors import InvalidNameError, LockTimeoutError, StateError
 from oxios_state.pruning import PruneConfig
-from oxios_state.recent import RecentSessions
-from oxios_state.summaries import SESSIONS, Summaries
+from oxios_state.sessions import SessionStore
+from oxios_state.summaries import SESSIONS
 
 if TYPE_CHECKING:
+    from oxios_state.model import Session, SessionSummary
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from oxios_state.pruning import PruneThrottle
     from oxios_state.revisions import Revision
@@ -35,7 +25,7 @@ _LONGEST_HOLD = 0.01  # seconds that a prune keeps others waiting
 _log = logging.getLogger("oxios_state")
 
 
-class StateStore(DocumentStore):
+class StateStore(SessionStore):
     """The state in one directory, shared with the kernel, other processes and other threads.
 
     A store is cheap to make, safe to share between threads, and can be pickled. Nothing is created before the first
@@ -57,135 +47,6 @@ class StateStore(DocumentStore):
         TypeError: If an argument is of another type.
         ValueError: If *lock_timeout* is negative or not finite, or *cache_bytes* negative.
     """
-
-    def __init__(
-        self,
-        base_path: str | os.PathLike[str],
-        *,
-        durable: bool = True,
-        lock_timeout: float = 30.0,
-        cache_bytes: int = 64 * 2**20,
-    ) -> None:
-        super().__init__(base_path, durable=durable, lock_timeout=lock_timeout)
-        if type(cache_bytes) is not int:
-            raise TypeError(f"cache_bytes must be int, not {type(cache_bytes).__name__}")
-        if cache_bytes < 0:
-            raise ValueError(f"cache_bytes must not be negative: {cache_bytes}")
-        self._recent = RecentSessions(cache_bytes)
-        self._summaries = Summaries(self._tree)
-
-    @property
-    def cache_bytes(self) -> int:
-        """How much memory the store may use to keep sessions, in bytes."""
-        return self._recent.limit
-
-    def save_session(self, session: Session) -> None:
-        """Save a session, whatever its file holds by now. Atomic; the last writer wins, as in the kernel.
-
-        If its file cannot be read as a session, what it holds is kept in quarantine.
-
-        Raises:
-            InvalidNameError: If the session's id is not allowed.
-            UnsupportedValueError: If the kernel could not read it back; with the path to the value.
-            LockTimeoutError: If the lock of the sessions was not free in time.
-            DurabilityError: If it is saved, but a power cut could undo it.
-        """
-        self._save_session(session, self._path_of(session), only_unchanged=False)
-
-    def update_session(self, session: Session) -> None:
-        """Save a session if its file is still what this object was loaded from or last saved as. Atomic.
-
-        A session that was neither loaded nor saved is saved if there is no file. A save by the kernel is noticed,
-        unless it falls in the instant between the last look at the file and its replacement.
-
-        Raises:
-            SessionConflictError: If the file was changed or deleted by another; nothing is written.
-            InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.
-        """
-        self._save_session(session, self._path_of(session), only_unchanged=True)
-
-    @contextmanager
-    def edit_session(self, session_id: str) -> Iterator[Session]:
-        """Change a session under the lock: load it, yield it, and save it if the block ends without an exception.
-
-        The save is that of `update_session`: an edit of the same session inside the block, or a save by the kernel
-        while it runs, is a conflict and never lost.
-
-        Raises:
-            SessionNotFoundError: If there is no such session.
-            CorruptStateError: If it cannot be read.
-            SessionConflictError: If it was changed meanwhile; nothing is written.
-            InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.
-        """
-        path = self._session_path(session_id)
-        missing = SessionNotFoundError(f"no session {session_id!r} in {self.base_path}")
-        if not os.path.exists(path):
-            raise missing  # without making a lock in a directory that may not exist
-        with self.lock(SESSIONS):
-            session = self._recent.load(path)
-            if session is None:
-                raise missing
-            yield session
-            self._save_session(session, path, only_unchanged=True)
-
-    def load_session(self, session_id: str) -> Session | None:
-        """Load a session; None if there is none.
-
-        Raises:
-            InvalidNameError: If *session_id* is not allowed.
-            CorruptStateError: If it is not a session, or the id in the file is not that of its name.
-        """
-        return self._recent.load(self._session_path(session_id))
-
-    def list_sessions(self) -> list[SessionSummary]:
-        """Summarise all sessions: the latest `updated_at` first, ties by id.
-
-        A file that cannot be read is left out, with a warning in the log ``oxios_state`` that says which and why.
-        """
-        return [summary for summary, _ in self._summaries.list()]
-
-    def delete_session(self, session_id: str) -> bool:
-        """Delete a session, readable or not.
-
-        Returns:
-            Whether it was there.
-
-        Raises:
-            InvalidNameError: If *session_id* is not allowed.
-            LockTimeoutError: If the lock of the sessions was not free in time.
-            DurabilityError: If it is deleted, but a power cut could undo that.
-        """
-        return self._delete(SESSIONS, [self._session_path(session_id)])
-
-    def get_or_create_session(self, user_id: str, session_id: str | None = None) -> Session:
-        """Give the session of this id, or make and save a new one for the user.
-
-        Of several callers with one id, in whatever threads and processes, one makes the session and all get it.
-
-        Args:
-            user_id: The user.
-            session_id: The session's id; None makes a new session with a new id.
-
-        Raises:
-            SessionOwnerError: If the session belongs to another user.
-            CorruptStateError: If it is there and cannot be read.
-            InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.
-        """
-        session = Session(user_id, session_id)
-        found = self.load_session(session.id)
-        if found is None:
-            with self.lock(SESSIONS):
-                found = self.load_session(session.id)
-                if found is None:
-                    with suppress(SessionConflictError):  # the kernel, which takes no locks, made it meanwhile
-                        self.update_session(session)
-                        return session
-                    found = self.load_session(session.id)
-        if found is None:
-            raise SessionConflictError(f"session {session.id!r} comes and goes while it is made")
-        if found.user_id != user_id:
-            raise SessionOwnerError(f"session {session.id!r} belongs to another user than {user_id!r}")
-        return found
 
     def prune(
         self,
@@ -265,27 +126,6 @@ class StateStore(DocumentStore):
             except Exception:
                 _log.warning("the session is saved, but pruning failed", exc_info=True)
 
-    def _session_path(self, session_id: str) -> Path:
-        names.check_name(session_id, ".json")
-        return self._tree.document(SESSIONS, session_id, ".json")
-
-    def _path_of(self, session: Session) -> Path:
-        if type(session) is not Session:  # what a subclass adds would be lost
-            raise TypeError(f"a Session is expected, not {type(session).__name__}")
-        return self._session_path(session.id)
-
-    def _save_session(self, session: Session, path: Path, *, only_unchanged: bool) -> None:
-        with staging.Staged(self._tree, path, sessiontext.encode(session, path)) as staged:
-            if not only_unchanged:
-                known = {session.revision.identity if session.revision else None, self._recent.known(path)}
-                self._keep_if_corrupt(path, codec.decode_named, known)
-            with self.lock(SESSIONS):
-                if only_unchanged:
-                    _check_unchanged(session.revision, path)
-                session.revision = staged.replace()
-            self._recent.keep(path, session)
-            staged.sync()
-
     @contextmanager
     def _locks(self, *categories: str) -> Iterator[None]:
         with ExitStack() as stack:
@@ -312,15 +152,3 @@ class StateStore(DocumentStore):
                 failures.append(error)
             if time.monotonic() >= until:
                 break
-
-
-def _check_unchanged(revision: Revision | None, path: Path) -> None:
-    found = reading.read_unknown(path, () if revision is None else (revision.identity,))
-    if found is None and revision is None:
-        return
-    if found is None:
-        raise SessionConflictError(f"not saved, it was deleted since it was loaded: {path}")
-    if revision is None:
-        raise SessionConflictError(f"not saved, there is a session of this id already: {path}")
-    if found[0] is not None and not revision.holds(found[0]):
-        raise SessionConflictError(f"not saved, it was changed by another since it was loaded: {path}")

@@ -22,6 +22,7 @@ FLOORS = [
         "frozen",
         "revisions",
         "validators",
+        "records",
         "model",
         "pruning",
         "locks",
@@ -35,7 +36,7 @@ FLOORS = [
     {"sessiontext", "staging"},
     {"recent", "summarycache", "summaries", "quarantine", "removal"},
     {"checking"},
-    {"documents", "store"},
+    {"documents", "sessions", "store"},
 ]
 
 
