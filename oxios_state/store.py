@@ -15,9 +15,9 @@ from oxios_state.sessions import SessionStore
 from oxios_state.summaries import SESSIONS
 
 if TYPE_CHECKING:
-    from oxios_state.model import Session, SessionSummary
     from collections.abc import Callable, Iterator
 
+    from oxios_state.model import Session, SessionSummary
     from oxios_state.pruning import PruneThrottle
     from oxios_state.revisions import Revision
 
@@ -91,8 +91,8 @@ class StateStore(SessionStore):
         failures: list[OSError | StateError] = []
         while waiting:
             try:
-                with self._locks(SESSIONS, archive or SESSIONS):
-                    self._remove_for_a_while(waiting, archive, removed, failures)
+                with self._locks(SESSIONS, archive or SESSIONS), removal.opened(self._tree, SESSIONS) as sessions:
+                    _remove_for_a_while(sessions, waiting, archive, removed, failures)
             except LockTimeoutError as error:
                 error.add_note(f"{len(removed)} sessions were removed before")
                 raise
@@ -134,21 +134,22 @@ class StateStore(SessionStore):
                 stack.enter_context(self.lock(category))
             yield
 
-    def _remove_for_a_while(
-        self,
-        waiting: deque[tuple[SessionSummary, Revision]],
-        archive: str | None,
-        removed: list[SessionSummary],
-        failures: list[OSError | StateError],
-    ) -> None:
-        """Remove the first of the *waiting*, until it is time to let others have the lock."""
-        until = time.monotonic() + _LONGEST_HOLD
-        while waiting:
-            summary, revision = waiting.popleft()
-            try:
-                if removal.remove_unchanged(self._tree, self._session_path(summary.id), revision, archive):
-                    removed.append(summary)
-            except (OSError, StateError) as error:
-                failures.append(error)
-            if time.monotonic() >= until:
-                break
+
+def _remove_for_a_while(
+    sessions: removal.Remover,
+    waiting: deque[tuple[SessionSummary, Revision]],
+    archive: str | None,
+    removed: list[SessionSummary],
+    failures: list[OSError | StateError],
+) -> None:
+    """Remove the first of the *waiting*, until it is time to let others have the lock."""
+    until = time.monotonic() + _LONGEST_HOLD
+    while waiting:
+        summary, revision = waiting.popleft()
+        try:
+            if sessions.remove_unchanged(f"{summary.id}.json", revision, archive):
+                removed.append(summary)
+        except (OSError, StateError) as error:
+            failures.append(error)
+        if time.monotonic() >= until:
+            break
