@@ -131,11 +131,7 @@ class DocumentStore:
             InvalidNameError: If *category* is not allowed.
         """
         names.check_category(category)
-        found = [
-            os.path.splitext(entry.name)
-            for entry in self._tree.scan(category, *files.EXTENSIONS)
-            if self._tree.is_document(entry)
-        ]
+        found = [os.path.splitext(entry.name) for entry in self._tree.scan(category) if self._tree.is_document(entry)]
         return sorted({name for name, extension in found if names.is_allowed(name, extension)})
 
     def delete_file(self, category: str, name: str) -> bool:

@@ -100,11 +100,11 @@ class Tree:
         for parent in path.parents[: len(parts) - 1]:
             self.refuse_link_outside(parent)
 
-    def scan(self, category: str, *extensions: str) -> list[os.DirEntry[str]]:
-        """List what is in a category and has one of *extensions*, in no order; none if it does not exist."""
+    def scan(self, category: str) -> list[os.DirEntry[str]]:
+        """List what is in a category and has the extension of a document, in no order; none if it does not exist."""
         try:
             with os.scandir(self.directory(category)) as entries:
-                return [entry for entry in entries if entry.name.endswith(extensions) and entry.name not in extensions]
+                return [entry for entry in entries if entry.name.endswith(EXTENSIONS) and entry.name not in EXTENSIONS]
         except FileNotFoundError:
             return []
 

@@ -74,10 +74,24 @@ def _open(path: Path) -> int:
         return os.open(path, _READ)  # `Tree` has looked where it leads
 
 
-def identity_now(entry: os.DirEntry[str]) -> Identity:
-    """Give the identity of what was scanned: of a link or of what is gone, one that is no file's."""
+def identities(directory: Path, extension: str) -> list[tuple[str, Identity]]:
+    """Give the names of a directory's files with *extension*, in no order, each with its identity; none without it.
+
+    A link, and what goes meanwhile, has an identity that is no file's.
+    """
+    found = []
     try:
-        # On Windows an entry's own status has no inode.
-        return identity_of(os.lstat(entry) if files.WINDOWS else entry.stat(follow_symlinks=False))
-    except OSError:
-        return NO_FILE
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                name = entry.name
+                if name.endswith(extension) and name != extension:
+                    try:
+                        # On Windows an entry's own status has no inode.
+                        status = os.lstat(entry) if files.WINDOWS else entry.stat(follow_symlinks=False)
+                    except OSError:
+                        found.append((name, NO_FILE))
+                    else:
+                        found.append((name, identity_of(status)))
+    except FileNotFoundError:
+        pass
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from oxios_state import files, names, reading
@@ -37,11 +37,13 @@ class Remover:
             OSError: If it cannot be removed.
         """
         if archive is None and self._descriptor is not None:
-            with suppress(OSError):  # what goes wrong is found out below
+            try:
                 status = os.stat(file_name, dir_fd=self._descriptor, follow_symlinks=False)
                 if identity_of(status) == revision.identity:
                     os.unlink(file_name, dir_fd=self._descriptor)
                     return True
+            except OSError:
+                pass  # tried again below, for an error that names the whole path
         path = self._directory / file_name
         self._tree.refuse_link_outside(path)
         found = reading.read_unknown(path, (revision.identity,))

@@ -36,13 +36,13 @@ class Summaries:
         known = self._cache.read() if self._known is None else self._known
         entries: dict[str, Entry] = {}
         unchanged = 0
-        for scanned in self._tree.scan(SESSIONS, ".json"):
-            entry = known.get(scanned.name)
-            if entry is not None and entry.revision.identity == reading.identity_now(scanned):
+        for name, identity in reading.identities(self._tree.directory(SESSIONS), ".json"):
+            entry = known.get(name)
+            if entry is not None and entry.revision.identity == identity:
                 unchanged += 1
-            elif (entry := self._look(scanned.name)) is None:
+            elif (entry := self._look(name)) is None:
                 continue
-            entries[scanned.name] = entry
+            entries[name] = entry
         listed = self._listed
         if self._known is None or not unchanged == len(entries) == len(known):
             listed = [(entry.summary, entry.revision) for entry in entries.values() if entry.summary is not None]
