@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _LONGEST_INTEGER = len(str(SMALLEST))
-_SURROGATE_ESCAPE = r"\\u[dD][89a-fA-F]"
+_SURROGATE_ESCAPE = rb"\\u[dD][89a-fA-F]"
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _LITERAL = rf'{_STRING}|[^\s"\[\]{{}},:]+'
 
@@ -236,7 +236,7 @@ def _parse_strictly(raw: bytes, path: Path) -> Any:
         if _brackets_deep(text) <= DEEPEST:
             raise  # it is the caller's stack that is deep
         raise CorruptStateError(path, f"nested deeper than {DEEPEST} levels") from None
-    if "\\u" in text and re.search(_SURROGATE_ESCAPE, text):
+    if re.search(_SURROGATE_ESCAPE, raw):
         try:
             check(value, 1)
         except FaultError as fault:
