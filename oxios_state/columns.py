@@ -16,7 +16,7 @@ import attrs
 from oxios_state import timestamps
 from oxios_state.frozen import SCALARS, FrozenDict, freeze
 from oxios_state.jsonvalues import DEEPEST, depth_exceeds
-from oxios_state.records import UNREAD, AgentResponse, TrajectoryStepRecord, UserMessage
+from oxios_state.records import FILLERS, UNREAD, AgentResponse, TrajectoryStepRecord, UserMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,34 +53,37 @@ def build(cls: type[_T], items: list[Any]) -> list[_T] | None:
 
     The items are checked here, and become the fields when these are asked for.
     """
-    columns = _columns(_COLUMNS[cls], items)
-    if columns is None or not timestamps.are_usual(columns["timestamp"]):
+    if not _are_usual(_COLUMNS[cls], items) or not timestamps.are_usual(_column(items, "timestamp")):
         return None
-    if cls is TrajectoryStepRecord and not (
-        min(columns["duration_ms"]) >= 0 and max(columns["duration_ms"]) < 2**64 and _are_shallow(columns["tool_args"])
-    ):
-        return None
+    if cls is TrajectoryStepRecord:
+        durations = _column(items, "duration_ms")
+        if min(durations) < 0 or max(durations) >= 2**64 or not _are_shallow(_column(items, "tool_args")):
+            return None
     records = list(map(object.__new__, repeat(cls, len(items))))
-    deque(map(UNREAD.__set__, records, zip(repeat(_FILLERS[cls]), items)), maxlen=0)
+    # Past the guard of what is frozen.
+    deque(map(UNREAD.__set__, records, items), maxlen=0)
     return records
 
 
-def _columns(kinds: dict[str, set[type]], items: list[Any]) -> dict[str, Any] | None:
+def _column(items: list[Any], key: str) -> list[Any]:
+    return list(map(itemgetter(key), items))
+
+
+def _are_usual(kinds: dict[str, set[type]], items: list[Any]) -> bool:
     if set(map(type, items)) != {dict} or set(map(len, items)) != {len(kinds)}:
-        return None
+        return False
     try:
-        rows = map(itemgetter(*kinds), items)
-        columns: dict[str, Any] = dict(zip(kinds, zip(*rows, strict=True), strict=True))
+        # Never a list of lists: what makes many containers has the garbage collector look at all there are.
+        return all(set(map(type, map(itemgetter(key), items))) <= kinds[key] for key in kinds)
     except KeyError:
-        return None
-    return columns if all(set(map(type, columns[key])) <= kinds[key] for key in kinds) else None
+        return False
 
 
-def _are_shallow(values: tuple[Any, ...]) -> bool:
+def _are_shallow(values: list[Any]) -> bool:
     kinds = set(map(type, values))
     if kinds == {dict}:
         kinds = set(map(type, chain.from_iterable(map(dict.values, values))))
-    return kinds <= SCALARS or not depth_exceeds(list(values), DEEPEST - RECORD_DEPTH + 1)
+    return kinds <= SCALARS or not depth_exceeds(values, DEEPEST - RECORD_DEPTH + 1)
 
 
 def _filler(cls: type[Any]) -> Callable[[Any, dict[str, Any]], None]:
@@ -100,4 +103,4 @@ def _filler(cls: type[Any]) -> Callable[[Any, dict[str, Any]], None]:
     return fill
 
 
-_FILLERS = {cls: _filler(cls) for cls in _COLUMNS}
+FILLERS |= {cls: _filler(cls) for cls in _COLUMNS}

@@ -16,6 +16,9 @@ from oxios_state import timestamps
 from oxios_state.frozen import FrozenDict, freeze
 from oxios_state.validators import is_a, is_int
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _text = is_a(str)
 _optional_text = is_a(str, type(None))
 _moment = is_a(datetime)
@@ -53,15 +56,17 @@ class _Record:
 
         def __getattr__(self, name: str) -> Any:
             if name != "_unread" and (unread := getattr(self, "_unread", None)) is not None:
-                fill, item = unread  # what sets the fields, and of what
-                fill(self, item)
+                FILLERS[type(self)](self, unread)
                 UNREAD.__set__(self, None)
                 return getattr(self, name)
             return object.__getattribute__(self, name)  # an error, unless another thread has just set it
 
 
 UNREAD: Any = _Record.__dict__["_unread"]
-"""What sets `_Record._unread`, past the guard of what is frozen."""
+"""The slot for what a record's fields are made of, past the guard of what is frozen."""
+
+FILLERS: dict[type, Callable[[Any, Any], None]] = {}
+"""What sets the fields of a record of a class to what was left unread: `columns` knows."""
 
 
 @attrs.frozen
