@@ -7,7 +7,6 @@ what cannot be written is not there for the next process. Nothing else depends o
 
 from __future__ import annotations
 
-import json
 import logging
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -93,7 +92,9 @@ def _encode(entries: Mapping[str, Entry]) -> list[bytes]:
             times = timestamps.render(summary.created_at), timestamps.render(summary.updated_at)
             texts = summary.user_id, summary.active_seed_id, summary.project_id, summary.title
             rows.append([name, entry.revision.identity, summary.message_count, *texts, *times])
-    body = json.dumps(rows, separators=(",", ":")).encode()
+    from json import dumps
+
+    body = dumps(rows, separators=(",", ":")).encode()
     return [_FORMAT % _digest(body), body]
 
 
@@ -101,7 +102,9 @@ def _decode(raw: bytes) -> dict[str, Entry]:
     header, _, body = raw.partition(b"\n")
     if header + b"\n" != _FORMAT % _digest(body):
         raise ValueError("there is none, or it is damaged or of another format")
-    rows = json.loads(body)
+    from json import loads
+
+    rows = loads(body)
     moments = list(map(timestamps.parse_usual, [text for row in rows for text in row[-2:]]))
     found = {}
     for row, created, updated in zip(rows, moments[::2], moments[1::2], strict=True):
