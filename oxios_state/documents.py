@@ -254,8 +254,9 @@ class DocumentStore:
         self, path: Path, decode: Callable[[bytes, Path], object], known: Container[Identity | None] = ()
     ) -> None:
         """Keep in quarantine what is about to be replaced, if *decode* refuses it; what is *known* is good."""
-        found = reading.read_unknown(path, known) if os.path.isfile(path) else None
-        if found is not None and (raw := found[0]) is not None:
+        if reading.identity(path) in known or not os.path.isfile(path):
+            return
+        if (raw := reading.read(path)) is not None:
             try:
                 decode(raw, path)
             except CorruptStateError as error:

@@ -198,9 +198,9 @@ class Tree:
     def make_own_directory(self, name: str) -> Path:
         """Make a directory of this library's own, which git ignores, and give its path."""
         directory = join(self.own, name)
-        self.refuse_link_outside(self.own)
-        self.refuse_link_outside(directory)
-        if directory not in self._own_made or not os.path.isdir(directory):
+        if directory not in self._own_made or not (_is_directory(self.own) and _is_directory(directory)):
+            self.refuse_link_outside(self.own)
+            self.refuse_link_outside(directory)
             self.make_directory(directory)
             ignore = self.own / ".gitignore"
             with naming(ignore):
@@ -232,6 +232,14 @@ def join(directory: Path, name: str) -> Path:
 def parent(path: Path) -> Path:
     """Give the path of the directory that something is in; the same object again."""
     return path.parent
+
+
+def _is_directory(path: Path) -> bool:
+    """Say whether there is a directory, not a link to one."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _link(path: Path, target: Path) -> bool:

@@ -74,6 +74,14 @@ def _open(path: Path) -> int:
         return os.open(path, _READ)  # `Tree` has looked where it leads
 
 
+def identity(path: Path) -> Identity:
+    """Give the identity of a file: of a link or of what is not there, one that is no file's."""
+    try:
+        return identity_of(os.lstat(path))
+    except OSError:
+        return NO_FILE
+
+
 def identities(directory: Path, extension: str) -> list[tuple[str, Identity]]:
     """Give the names of a directory's files with *extension*, in no order, each with its identity; none without it.
 
