@@ -44,11 +44,15 @@ class RecentSessions:
         return RecentSessions, (self.limit,)
 
     def _forget(self) -> None:
-        self._pid = os.getpid()
         self._lock = threading.Lock()
         # What a file of this identity holds, the latest last: as it was loaded, or as it was saved.
         self._kept: OrderedDict[str, tuple[Identity, Session | SessionText]] = OrderedDict()
         self._cost = 0
+        self._pid = os.getpid()  # last, for who sees it to see the new lock
+
+    def _forget_if_forked(self) -> None:
+        if self._pid != os.getpid():  # a thread that is not here may hold the lock
+            self._forget()
 
     def load(self, path: Path) -> Session | None:
         """Load a session, from its file or as it was kept; None if there is none.
@@ -86,11 +90,11 @@ class RecentSessions:
         return self._get(path)[0]
 
     def _get(self, path: Path) -> tuple[Identity | None, Session | SessionText]:
-        if self._pid != os.getpid():  # a forked child, where a thread that is not here may hold the lock
-            self._forget()
+        self._forget_if_forked()
         return self._kept.get(str(path), (None, _NOTHING))
 
     def _put(self, path: Path, identity: Identity | None, what: Session | SessionText) -> None:
+        self._forget_if_forked()
         with self._lock:
             self._drop(self._kept.pop(str(path), None))
             if identity is not None and identity[2] * _COST <= self.limit:

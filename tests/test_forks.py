@@ -295,6 +295,24 @@ def test_a_fork_waits_for_a_thread_that_opens_a_lock_file(tmp_path: Path) -> Non
     run(fork_while_a_thread_opens_a_lock_file, tmp_path)
 
 
+def fork_while_a_thread_keeps_a_session(store: StateStore) -> None:
+    session = Session("user", "s")
+    store.save_session(session)
+
+    def work() -> None:
+        session.set_metadata("by", "the child")
+        store.update_session(session)
+        assert store.load_session("s") == session
+
+    with store._recent._lock:  # as a thread that the child does not have
+        pid = child(work)
+    assert ended_well(pid)
+
+
+def test_a_child_saves_though_a_thread_of_its_parent_was_keeping_a_session(tmp_path: Path) -> None:
+    run(fork_while_a_thread_keeps_a_session, tmp_path)
+
+
 def edit(store: StateStore) -> None:
     for _ in range(20):
         with store.edit_session("s") as session:
