@@ -181,10 +181,11 @@ def sweep(tree: files.Tree) -> list[Path]:
 
 
 def _everything(tree: files.Tree) -> Iterator[Path]:
-    for directory, _, filenames in tree.walk():
-        yield from (directory / name for name in filenames)
-    for kept, _, filenames in os.walk(tree.own / "quarantine"):
-        yield from (Path(kept, name) for name in filenames)
+    for category, _, filenames in tree.walk():
+        yield from (category / name for name in filenames)
+    for name in ("cache", "quarantine"):
+        for directory, _, filenames in os.walk(tree.own / name):
+            yield from (Path(directory, filename) for filename in filenames)
 
 
 def is_orphan(path: Path, then: Callable[[Path], object] = lambda _: None) -> bool:

@@ -238,3 +238,12 @@ def test_elsewhere_a_refused_replacement_is_not_tried_again(store: StateStore, c
     with pytest.raises(PermissionError):
         store.save_json("c", "a", 1)
     assert len(tries) == 1
+
+
+@pytest.mark.parametrize("kind", ["cache", "quarantine/20260301T080000.000000-00000000"])
+def test_what_dead_writers_left_among_the_librarys_own_files_is_swept(tree: files.Tree, kind: str) -> None:
+    left = tree.own / kind / OWN
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"oxios_state summ")
+    assert staging.sweep(tree) == [left]
+    assert not left.exists()
