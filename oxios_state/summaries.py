@@ -22,8 +22,8 @@ class Summaries:
     def __init__(self, tree: files.Tree) -> None:
         self._tree = tree
         self._cache = SummaryCache(tree)
-        self._known: dict[str, Entry] | None = None  # by the names of the files
-        self._listed: list[tuple[SessionSummary, Revision]] = []
+        # Entries by the names of the files, and the list of them: assigned at once, as other threads list too.
+        self._last: tuple[dict[str, Entry], list[tuple[SessionSummary, Revision]]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Summaries, (self._tree,)
@@ -33,7 +33,8 @@ class Summaries:
 
         A file that cannot be read is left out, with a warning in the log ``oxios_state`` that says which and why.
         """
-        known = self._cache.read() if self._known is None else self._known
+        last = self._last
+        known, listed = last or (self._cache.read(), [])
         entries: dict[str, Entry] = {}
         unchanged = 0
         for name, identity in reading.identities(self._tree.directory(SESSIONS), ".json"):
@@ -43,8 +44,7 @@ class Summaries:
             elif (entry := self._look(name)) is None:
                 continue
             entries[name] = entry
-        listed = self._listed
-        if self._known is None or not unchanged == len(entries) == len(known):
+        if last is None or not unchanged == len(entries) == len(known):
             listed = [(entry.summary, entry.revision) for entry in entries.values() if entry.summary is not None]
             listed.sort(key=lambda pair: pair[0].id)
             listed.sort(key=lambda pair: pair[0].updated_at, reverse=True)
@@ -53,7 +53,7 @@ class Summaries:
             for entry in entries.values():
                 if entry.summary is None:
                     _warn(entry.problem)
-        self._known, self._listed = entries, listed
+        self._last = entries, listed
         return list(listed)
 
     def _look(self, file_name: str) -> Entry | None:
