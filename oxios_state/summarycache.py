@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oxios_state import files, reading, staging, timestamps
 from oxios_state.errors import StateError
@@ -26,6 +26,8 @@ _FORMAT = b"oxios_state summaries 1 %s\n"  # count up when the rows change, or w
 _SHARE = (
     64  # writing costs about what looking at one of so many files does: fewer new ones are left to the next process
 )
+_TEXT: set[type] = {str, type(None)}
+_TYPES: list[set[type]] = [{str}, {list}, {int}, {str}, _TEXT, _TEXT, _TEXT, {str}, {str}]  # of a row's values
 _log = logging.getLogger("oxios_state")
 
 
@@ -57,7 +59,7 @@ class SummaryCache:
         """Give the entries, by the names of the files; none if there is no such file of this format, undamaged."""
         try:
             found = _decode(reading.read(self._path()) or b"")
-        except (StateError, OSError, ValueError, TypeError) as error:
+        except (StateError, OSError, ValueError, TypeError, RecursionError) as error:
             _log.debug("no cache of summaries: %s", error)
             found = {}
         self._written = {name: entry.revision.identity for name, entry in found.items()}
@@ -105,6 +107,8 @@ def _decode(raw: bytes) -> dict[str, Entry]:
     from json import loads
 
     rows = loads(body)
+    if rows:
+        _check(list(zip(*rows, strict=True)))
     moments = list(map(timestamps.parse_usual, [text for row in rows for text in row[-2:]]))
     found = {}
     for row, created, updated in zip(rows, moments[::2], moments[1::2], strict=True):
@@ -113,6 +117,18 @@ def _decode(raw: bytes) -> dict[str, Entry]:
         summary = SessionSummary(session_id, user_id, count, seed_id, project_id, title, created, updated)
         found[name] = Entry(Revision(tuple(identity), ()), summary)
     return found
+
+
+def _check(columns: list[tuple[Any, ...]]) -> None:
+    """Refuse what no file gives a summary: that the digest is right says only that somebody wrote this."""
+    types = [set(map(type, column)) for column in columns]
+    if len(types) != len(_TYPES) or not all(map(set.issuperset, _TYPES, types)):
+        raise ValueError("a row is not one of a summary")
+    identities, counts, *times = columns[1], columns[2], *columns[-2:]
+    if set(map(len, identities)) != {5} or {type(part) for identity in identities for part in identity} != {int}:
+        raise ValueError("an identity is none")
+    if min(counts) < 0 or not all(map(timestamps.are_usual, times)):
+        raise ValueError("a count or a timestamp is none")
 
 
 def _digest(body: bytes) -> bytes:
