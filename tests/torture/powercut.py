@@ -38,7 +38,7 @@ import oxios_state
 
 Json = dict[str, Any]
 _MEMORY = Path("/dev/shm")
-_SHORT = ("first save", "saves", "edits", "deletes", "archive", "quarantine")
+_SHORT = ("first save", "saves", "edits", "deletes", "lists", "archive", "quarantine")
 _NOT_PROMISED: set[str] = set()
 
 

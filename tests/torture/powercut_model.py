@@ -237,6 +237,8 @@ class Disk:
         self._open[call.descriptor] = inode, offset + call.result
         return True
 
+    _do_writev = _do_write
+
     def _do_ftruncate(self, call: Call) -> bool:
         inode, _ = self._open[call.descriptor]
         self._files[inode].pending.append((self._now, int(call.arguments.rpartition(",")[2]), None))

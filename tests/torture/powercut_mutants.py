@@ -18,8 +18,8 @@ class Mutant(NamedTuple):
 _SYNC_FILE = "            os.fsync(self._descriptor)  # once"
 _SYNC_MADE = "                    sync_directory(path.parent)"
 _REPLACE = "                _replace(self._temporary, self._path)"
-_SYNC_SAVED = '        self._tree.sync(self._path.parent, f"{self._path.name} is saved")'
-_TEMPORARY = 'f"{OWN_PREFIX}.{os.urandom(8).hex()}.tmp"'
+_SYNC_SAVED = '        self._tree.sync(self._directory, f"{self._path.name} is saved")'
+_TEMPORARY = 'f"{OWN_PREFIX}.{self._token.hex()}.tmp"'
 _MOVE = "        linked = _link(path, target)\n        if not linked:"
 _SYNC_MOVED = '        self.sync(target.parent, f"{target.name} is there")\n'
 _MOVE_IN = "    tree.move(path, entry.content)\n"
@@ -34,8 +34,8 @@ MUTANTS = {
     "fsync of the file before it is written": Mutant(
         "saves",
         "staging",
-        "        rest = memoryview(content)\n",
-        "        os.fsync(self._descriptor)\n        rest = memoryview(content)\n",
+        "        written = 0\n",
+        "        written = 0\n        os.fsync(self._descriptor)\n",
         without=_SYNC_FILE,
     ),
     "fsync of the file after the rename": Mutant(
@@ -45,7 +45,7 @@ MUTANTS = {
         "saves",
         "staging",
         _REPLACE,
-        "                self._path.write_bytes(self._temporary.read_bytes())\n"
+        "                self._path.write_bytes(open(self._temporary, 'rb').read())\n"
         "                with open(self._path, 'rb') as file: os.fsync(file.fileno())\n"
         "                os.unlink(self._temporary)",
     ),
@@ -53,9 +53,9 @@ MUTANTS = {
         "saves", "staging", _REPLACE, f"                self._path.unlink(missing_ok=True)\n{_REPLACE}"
     ),
     "one name for all temporary files": Mutant("saves", "staging", _TEMPORARY, 'f"{OWN_PREFIX}.0000000000000000.tmp"'),
-    "temporary files that no prune knows": Mutant("saves", "staging", _TEMPORARY, 'f"{os.urandom(8).hex()}.tmp"'),
+    "temporary files that no prune knows": Mutant("saves", "staging", _TEMPORARY, 'f"{self._token.hex()}.tmp"'),
     "acknowledged before the sync": Mutant(
-        "edits", "store", "            staged.sync()", "            import atexit; atexit.register(staged.sync)"
+        "edits", "sessions", "            staged.sync()", "            import atexit; atexit.register(staged.sync)"
     ),
     "the base synced instead of the category": Mutant(
         "saves", "staging", _SYNC_SAVED, '        self._tree.sync(self._tree.base, "")'
@@ -65,6 +65,12 @@ MUTANTS = {
         "documents",
         '                self._tree.sync(paths[0].parent, "the document is deleted")',
         "                pass",
+    ),
+    "summaries for whatever the file is by now": Mutant(
+        "lists", "summaries", "entry.revision.identity == identity:", "True:"
+    ),
+    "a damaged cache is an error": Mutant(
+        "lists", "summarycache", '        raise ValueError("there', '        if raw: raise RuntimeError("there'
     ),
     "no sync after a prune": Mutant("prune", "store", "        if removed:\n", "        if False:\n"),
     "archived by rename, the sessions synced first": Mutant(

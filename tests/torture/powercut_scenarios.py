@@ -12,7 +12,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from oxios_state import CorruptStateError, PruneConfig, Session, StateStore, UserMessage
+from oxios_state import (
+    CorruptStateError,
+    PruneConfig,
+    Session,
+    StateStore,
+    UserMessage,
+    codec,
+    revisions,
+    summaries,
+    summarycache,
+)
+
+revisions._TICK = revisions._COARSE_TICK = -(
+    2**62
+)  # what was written just now goes into the cache of summaries at once
 
 Documents = dict[str, bytes]
 _BAD = {"sessions/bad"}  # corrupt from the beginning, in some scenarios
@@ -137,6 +151,22 @@ def _replace_corrupt(store: StateStore) -> Iterator[None]:
     yield
 
 
+def _listed(store: StateStore) -> None:
+    _used(store)
+    store.list_sessions()
+
+
+def _lists(store: StateStore) -> Iterator[None]:
+    """List with a cache from before, and have others written."""
+    store.list_sessions()
+    store.save_session(_session(2, "second"))
+    store.list_sessions()
+    yield
+    store.delete_session("s1")
+    StateStore(store.base_path).list_sessions()
+    yield
+
+
 def _after_another(store: StateStore) -> Iterator[None]:
     """Another process made the category's directory, and was killed or is late: it is not synced."""
     os.makedirs(store.base_path / "memory/knowledge", 0o700)
@@ -152,6 +182,8 @@ SCENARIOS = {
     "edits": Scenario(_used, _edits, repeatable=False),
     "update": Scenario(_used, _updates, repeatable=False),
     "deletes": Scenario(_used, _deletes),
+    "first list": Scenario(_used, _lists),
+    "lists": Scenario(_listed, _lists),
     "prune": Scenario(_used, _prune),
     "save and prune": Scenario(_used, _save_and_prune),
     "archive": Scenario(_used, _archive, moves=True),
@@ -199,7 +231,9 @@ class Library:
     def problems(self, root: Path, found: Documents, wanted: Documents) -> Iterator[str]:
         """Say what is wrong with the store as a whole, and whether it works on."""
         store = StateStore(root / "state", durable=False)
+        _put_in_cache(store)
         listed = {f"sessions/{summary.id}" for summary in store.list_sessions()}
+        yield from _cache_problems(store)
         if listed != {key for key in found if key.startswith("sessions/")} - (_BAD - listed):
             yield "listed wrongly"
         odd = [problem for problem in store.check() if problem.kind.name != "ORPHAN" and problem.path.stem != "bad"]
@@ -236,8 +270,39 @@ class Library:
         own = store.base_path / ".oxios_state"
         if [path.read_bytes().rstrip() for path in own.glob(".gitignore")] != [b"*"]:
             yield ".gitignore"
-        if list(own.rglob("*.tmp")) or any(not list(entry.glob("content")) for entry in own.glob("quarantine/*")):
+        if list(own.rglob("*.tmp")):
+            yield "temporary files of its own stay"
+        if any(not list(entry.glob("content")) for entry in own.glob("quarantine/*")):
             yield "(litter in quarantine)"
+
+
+def _put_in_cache(store: StateStore) -> None:
+    """Have the cache hold for files that are as they were: those of a state are new, as after no cut."""
+    path = _cache(store)
+    with suppress(OSError, ValueError):
+        entries = summarycache._decode(path.read_bytes())
+        for name, entry in entries.items():
+            with suppress(OSError, CorruptStateError):
+                file = store.base_path / "sessions" / name
+                if summaries.summarise(codec.decode_named(file.read_bytes(), file)) == entry.summary:
+                    entry.revision = revisions.Revision(revisions.identity_of(file.stat()), ())
+        path.write_bytes(b"".join(summarycache._encode(entries)))
+
+
+def _cache_problems(store: StateStore) -> Iterator[str]:
+    """Compare what is listed with the cache of before, with the one that was written now, and without."""
+    with_old = store.list_sessions()
+    entries = summarycache._decode(_cache(store).read_bytes()) if with_old else {}
+    if {entry.summary for entry in entries.values()} != set(with_old):
+        yield "the cache is not written anew"
+    with_new = StateStore(store.base_path).list_sessions()
+    _cache(store).unlink(missing_ok=True)
+    if not with_old == with_new == StateStore(store.base_path).list_sessions():
+        yield "another list with a cache"
+
+
+def _cache(store: StateStore) -> Path:
+    return store.base_path / ".oxios_state/cache/summaries.json"
 
 
 def _in_place(documents: Documents) -> Documents:

@@ -18,7 +18,7 @@ class Call(NamedTuple):
     name: str
     arguments: str
     paths: list[str]  # each joined to the directory that it is relative to
-    data: bytes  # the last string
+    data: bytes  # the last string; of `writev`, all together
     descriptor: int  # the first; -1 if there is none
     result: int
 
@@ -30,7 +30,8 @@ HARMLESS = frozenset(
     {
         *("access", "faccessat", "faccessat2", "stat", "lstat", "fstat", "newfstatat", "statx", "statfs", "fstatfs"),
         *("readlink", "readlinkat", "getdents64", "getxattr", "lgetxattr", "pread64", "getcwd", "chdir", "fadvise64"),
-        *("flock", "chmod", "fchmod", "fchmodat"),  # of a mode, nothing depends on whether it lasts
+        # Of a mode, nothing depends on whether it lasts; nor of a time: the file is read again.
+        *("flock", "chmod", "fchmod", "fchmodat", "utimensat"),
     }
 )
 """Calls that leave no trace on a disk, or none that matters here."""
@@ -39,7 +40,7 @@ HARMLESS = frozenset(
 def record(command: list[str], root: Path, marks: Path) -> list[Call]:
     """Run a program and give its successful calls on *root*; a write to *marks* is a call named ``mark``."""
     trace = marks.with_name("trace")
-    strace = ["strace", "-f", "-y", "-xx", "-s", "20000", "-o", str(trace)]
+    strace = ["strace", "-f", "-y", "-xx", "-s", "20000", "-e", "abbrev=!writev", "-o", str(trace)]
     subprocess.run([*strace, *command], check=True, cwd="/")
     wanted = {name: "".join(f"\\x{byte:02x}" for byte in os.fsencode(name)) for name in (root, marks)}
     calls = []
@@ -73,6 +74,11 @@ def _parse(match: re.Match[str]) -> Call:
             if token[4] and match[2] not in {"read", "pread64"}:
                 raise UnknownCallError(f"strace cut it short: {match[0][:200]}")
     result = int(match[4], 0) if match[4] != "?" else 0
+    if match[2] == "writev":
+        strings = [_unescape(token[3]) for token in _TOKEN.finditer(match[3]) if not token[1]]
+        if len(strings) != int(match[3].rpartition(",")[2]):
+            raise UnknownCallError(f"strace left pieces out: {match[0][:200]}")
+        data, paths = b"".join(strings), []
     return Call(match[2], re.sub(_TOKEN, "_", match[3]), paths, data, descriptor, result)
 
 
