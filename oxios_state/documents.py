@@ -254,7 +254,7 @@ class DocumentStore:
         self, path: Path, decode: Callable[[bytes, Path], object], known: Container[Identity | None] = ()
     ) -> None:
         """Keep in quarantine what is about to be replaced, if *decode* refuses it; what is *known* is good."""
-        if reading.identity(path) in known or not os.path.isfile(path):
+        if reading.identity(path) in known or not files.is_file(path):
             return
         if (raw := reading.read(path)) is not None:
             try:

@@ -269,6 +269,20 @@ def is_there(path: Path) -> bool:
     return True
 
 
+def is_file(path: Path) -> bool:
+    """Say whether there is a regular file at *path*, or at what it links to.
+
+    Raises:
+        OSError: If that cannot be told; `os.path.isfile` would say that there is none.
+    """
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            raise
+        return False
+
+
 def sync_directory(directory: Path) -> None:
     """Make the names in a directory survive a power cut.
 

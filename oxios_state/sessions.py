@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from oxios_state import codec, names, reading, sessiontext, staging
+from oxios_state import codec, files, names, reading, sessiontext, staging
 from oxios_state.documents import DocumentStore
 from oxios_state.errors import SessionConflictError, SessionNotFoundError, SessionOwnerError
 from oxios_state.model import Session, SessionSummary
@@ -14,6 +13,7 @@ from oxios_state.recent import RecentSessions
 from oxios_state.summaries import SESSIONS, Summaries
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -84,7 +84,7 @@ class SessionStore(DocumentStore):
         """
         path = self._session_path(session_id)
         missing = SessionNotFoundError(f"no session {session_id!r} in {self.base_path}")
-        if not os.path.exists(path):
+        if not files.is_there(path):
             raise missing  # without making a lock in a directory that may not exist
         with self.lock(SESSIONS):
             session = self._recent.load(path)

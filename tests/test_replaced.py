@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -156,3 +157,32 @@ def test_what_may_not_be_read_is_not_replaced_and_that_is_said(nobody: Path, *, 
         store.update_session(session) if update else store.save_session(session)
     assert str(caught.value.filename) == str(path)
     assert os.listdir(path.parent) == ["s.json"]
+
+
+@pytest.mark.parametrize("name", SAVES)
+def test_what_may_be_corrupt_is_not_replaced_while_that_cannot_be_told(
+    store: StateStore, calls: SimpleNamespace, name: str
+) -> None:
+    place, corrupt, save = SAVES[name]
+    path = store.base_path / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(corrupt)
+    calls.stat = partial(fail, path)
+    with pytest.raises(OSError, match="not saved, ") as caught:
+        save(store)
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path))
+    assert path.read_bytes() == corrupt
+
+
+def fail(path: Path, *_: object) -> None:
+    raise OSError(errno.EIO, "as a broken disk does", str(path))
+
+
+def test_a_link_that_leads_nowhere_is_replaced(store: StateStore) -> None:
+    path = store.base_path / "c" / "link.json"
+    for target in ("nothing.json", "link.json", "good.json/below.json"):
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+        store.save_json("c", "link", target)
+        assert path.is_symlink() is False
+        assert store.load_json("c", "link") == target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from datetime import UTC, datetime, timedelta
@@ -149,6 +150,17 @@ def test_an_edit_of_a_missing_session_says_so(store: StateStore, prepare: Any) -
     prepare(store)
     with pytest.raises(SessionNotFoundError, match="no session 's' in "), store.edit_session("s"):
         pytest.fail("the block must not run")
+
+
+def test_an_edit_does_not_take_a_failure_for_a_missing_session(store: StateStore, calls: SimpleNamespace) -> None:
+    saved(store, "s")
+    calls.lstat = fail
+    with pytest.raises(OSError, match="as a broken disk does"), store.edit_session("s"):
+        pytest.fail("the block must not run")
+
+
+def fail(path: Path) -> None:
+    raise OSError(errno.EIO, "as a broken disk does", str(path))
 
 
 def test_a_session_that_goes_before_the_lock_is_had_is_missing(
