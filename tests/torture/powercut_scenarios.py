@@ -156,6 +156,12 @@ def _listed(store: StateStore) -> None:
     store.list_sessions()
 
 
+def _first_list(store: StateStore) -> Iterator[None]:
+    store.list_sessions()
+    store.save_session(_session(2, "second"))
+    yield
+
+
 def _lists(store: StateStore) -> Iterator[None]:
     """List with a cache from before, and have others written."""
     store.list_sessions()
@@ -182,7 +188,7 @@ SCENARIOS = {
     "edits": Scenario(_used, _edits, repeatable=False),
     "update": Scenario(_used, _updates, repeatable=False),
     "deletes": Scenario(_used, _deletes),
-    "first list": Scenario(_used, _lists),
+    "first list": Scenario(_used, _first_list),
     "lists": Scenario(_listed, _lists),
     "prune": Scenario(_used, _prune),
     "save and prune": Scenario(_used, _save_and_prune),
