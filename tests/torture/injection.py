@@ -28,11 +28,11 @@ from pathlib import Path
 import attrs
 from operations import Operation
 
-from oxios_state import PruneConfig, Session, StateError, StateStore
+from oxios_state import PruneConfig, Session, StateError, StateStore, revisions, summarycache
 
 CALLS = """
-    open openat read write pwrite64 fsync fdatasync rename renameat renameat2 link linkat unlink unlinkat mkdir mkdirat
-    rmdir getdents64 flock chmod fchmodat stat lstat newfstatat fstat readlink readlinkat statx
+    open openat read write writev pwrite64 pwritev fsync fdatasync rename renameat renameat2 link linkat unlink unlinkat
+    mkdir mkdirat rmdir getdents64 flock chmod fchmodat utimensat stat lstat newfstatat fstat readlink readlinkat statx
 """
 PAGE = 4096
 PATIENCE = 10  # seconds
@@ -148,13 +148,24 @@ def _run(home: Path, base: Path, operation: Operation, fault: Fault) -> Run:
 
 
 def snapshot(base: Path) -> dict[str, str]:
-    """Read all documents, and this library's own files but for locks and temporaries."""
-    found = {}
+    """Read all documents, this library's own files but for locks and temporaries, and each row of a cache."""
+    found: dict[str, str] = {}
     for path in base.rglob("*"):
         unlike = path.suffix in {".lock", ".turn"} or path.name == ".filler" or _TEMPORARY.fullmatch(path.name)
-        if path.is_file() and not unlike:
+        if path.name == "summaries.json":
+            found |= {_plain(f"{path}/{name}", base): text for name, text in _rows(path)}
+        elif path.is_file() and not unlike:
             found[_plain(str(path), base)] = _plain(path.read_text(), base)
     return found
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        for name, entry in summarycache._decode(path.read_bytes()).items():
+            assert entry.summary is not None
+            yield name, f"{entry.summary.id}, {entry.summary.message_count} messages"
+    except ValueError as error:
+        yield "", f"damaged: {error}"
 
 
 def _plain(text: str, base: Path) -> str:
@@ -170,6 +181,7 @@ def _child(base: Path, operation: Operation, fault: Fault, link: Connection) -> 
     handler.emit = lambda record: log.append(_plain(record.getMessage(), base))  # type: ignore[method-assign]
     logging.getLogger("oxios_state").addHandler(handler)
     logging.getLogger("oxios_state").propagate = False
+    revisions._TICK = revisions._COARSE_TICK = -(2**62)  # whether it is kept is not to depend on how quick this is
     store = StateStore(base, lock_timeout=PATIENCE / 2)
     act = operation.prepare(store)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
@@ -211,9 +223,10 @@ def _frames(error: BaseException) -> list[str]:
 
 def _break_inside(fault: Fault) -> Callable[[], object]:
     if fault.real == "short writes":
-        write = os.write
+        write, writev = os.write, os.writev
         os.write = lambda descriptor, data: write(descriptor, memoryview(data)[: fault.amount])
-        return lambda: setattr(os, "write", write)
+        os.writev = lambda descriptor, pieces: writev(descriptor, [memoryview(pieces[0])[: fault.amount]])
+        return lambda: vars(os).update(write=write, writev=writev)
     if fault.real in {"FSIZE", "NOFILE"}:
         which = resource.RLIMIT_FSIZE if fault.real == "FSIZE" else resource.RLIMIT_NOFILE
         free = os.dup(0)

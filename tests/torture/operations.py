@@ -123,6 +123,43 @@ def _update(store: StateStore) -> ACT:
     return lambda: store.update_session(session)
 
 
+def _kept(store: StateStore) -> ACT:
+    _loaded(store)
+    return lambda: store.load_session("s0")
+
+
+def _edit_kept(store: StateStore) -> ACT:
+    _loaded(store)
+    return _edit(store)
+
+
+def _list(store: StateStore) -> ACT:
+    return lambda: [(summary.id, summary.message_count) for summary in store.list_sessions()]
+
+
+def _list_cached(store: StateStore) -> ACT:
+    StateStore(store.base_path).list_sessions()
+    return _list(store)
+
+
+def _list_stale(store: StateStore) -> ACT:
+    StateStore(store.base_path).list_sessions()
+    store.save_session(_loaded(store))
+    return _list(store)
+
+
+def _list_damaged(store: StateStore) -> ACT:
+    StateStore(store.base_path).list_sessions()
+    cache = store.base_path / ".oxios_state/cache/summaries.json"
+    cache.write_bytes(cache.read_bytes()[:-9])
+    return _list(store)
+
+
+def _list_again(store: StateStore) -> ACT:
+    store.list_sessions()
+    return _list(store)
+
+
 _NEW = {"model": "new", "padding": "z" * 9000}
 _TWO = PruneConfig(max_sessions=2, ttl_hours=0)
 
@@ -150,7 +187,13 @@ OPERATIONS = [
     Operation("load_session", lambda s: lambda: s.load_session("s0")),
     Operation("load_json", lambda s: lambda: s.load_json("config", "agent")),
     Operation("load_markdown", lambda s: lambda: s.load_markdown("memory/knowledge", "notes")),
-    Operation("list_sessions", lambda s: lambda: [summary.id for summary in s.list_sessions()]),
+    Operation("load_session, kept in memory", _kept),
+    Operation("edit_session, kept in memory", _edit_kept, replaces="sessions/s0.json"),
+    Operation("list_sessions", _list),
+    Operation("list_sessions, from the cache", _list_cached),
+    Operation("list_sessions, from a stale cache", _list_stale),
+    Operation("list_sessions, with a damaged cache", _list_damaged),
+    Operation("list_sessions, again", _list_again),
     Operation("list_category", lambda s: lambda: s.list_category("memory/knowledge")),
     Operation("delete_session", lambda s: lambda: s.delete_session("s0"), keeps_all=False),
     Operation("delete_file", lambda s: lambda: s.delete_file("memory/knowledge", "notes"), keeps_all=False),
