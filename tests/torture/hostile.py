@@ -2,7 +2,8 @@
 
 Every truncation and every bit flip of the kernel's files, mutations that coverage guides, and what ``exhausting.py``
 makes, which it runs too. Each is either refused with CorruptStateError or loads, saves and loads as what it says; both
-engines give the same value or the same words; and no file keeps the store from the others.
+engines give the same value or the same words; and no file keeps the store from the others. At last what
+``hostile_cache.py`` makes of the cache of summaries.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from hostile_cache import damage_caches
 from mutations import KNOWN, TOKENS, flip, mutate
 
 from oxios_state import (
@@ -274,6 +276,20 @@ def crowd(rng: random.Random) -> None:
         say(f"  {len(bad)} bad files beside {len(good)} good: {len(summaries)} listed, {len(removed)} pruned")
 
 
+def spoil(rng: random.Random, seconds: float) -> None:
+    """Have hostile caches of summaries."""
+    for tester, raw, judge_cache in damage_caches(rng, seconds):
+        try:
+            with deadline(10):
+                wrong = list(judge_cache())
+        except (Exception, HangError) as error:  # noqa: BLE001  # whatever it is, it is a fault
+            wrong = [f"{type(error).__name__}: {error}"]
+        for problem in wrong:
+            fault(f"cache: {problem:.200}: {raw[:300]!r}")
+        counts.update(tester.counts)
+        tester.counts.clear()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--short", action="store_true")
@@ -287,6 +303,7 @@ def main() -> int:
         "made to exhaust": lambda: exhaust(short=short),
         "cut and flipped": lambda: cut_and_flip(rng, 0.03 if short else 1),
         "mutated": lambda: fuzz(rng, 3 if short else 240),
+        "caches of summaries": lambda: spoil(rng, 3 if short else 60),
         "in a crowd": lambda: crowd(rng),
     }
     for title, step in steps.items():
