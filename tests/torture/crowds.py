@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,52 @@ def crowd(processes: int, threads: int, seconds: float, *, shared: bool) -> str:
         f"ms (median), {max(edits) * 1e3:7.1f} ms (longest, {max(edits) / fair:4.1f} fair shares); "
         f"the least busy of {len(times)} made {least}"
     )
+
+
+def take_turns(base: str, process: int, processes: int, seconds: float) -> None:
+    """Edit the one session whenever it is this process's turn; print how often, and what was seen that was not so."""
+    store = StateStore(base, durable=False)
+    made, wrong = 0, []
+    print("ready", flush=True)
+    sys.stdin.readline()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        session = store.load_session("ball")
+        assert session is not None
+        count = len(session.user_messages)
+        if count % processes != process:
+            time.sleep(0.0002)
+            continue
+        # Nobody else changes it now.
+        listed = [summary.message_count for summary in store.list_sessions()]
+        if listed != [count]:
+            wrong.append(f"{listed} listed, {count} loaded")
+        if made % 2:
+            session.add_user_message(f"{process}")
+            store.update_session(session)
+        else:
+            with store.edit_session("ball") as session:
+                session.add_user_message(f"{process}")
+        made += 1
+    print(json.dumps([made, wrong]), flush=True)
+
+
+def turns(processes: int, seconds: float) -> str:
+    """Let processes, each with what it keeps of the session, change it by turns."""
+    with tempfile.TemporaryDirectory() as base:
+        StateStore(base).get_or_create_session("crowd", "ball")
+        workers = [start("--turns", base, n, processes, seconds) for n in range(processes)]
+        for worker in workers:
+            assert worker.stdin is not None
+            print("go", file=worker.stdin, flush=True)
+        seen = [json.loads(worker.communicate()[0]) for worker in workers]
+        session = StateStore(base).load_session("ball")
+        assert session is not None
+        authors = [int(message.content) for message in session.user_messages]
+    made, wrong = sum(each for each, _ in seen), [line for _, lines in seen for line in lines]
+    in_turn = authors == [number % processes for number in range(made)]
+    verdict = "ok" if made and in_turn and not wrong else f"BROKEN {wrong[:3]}"
+    return f"{verdict:6} {processes} processes change one session by turns: {made} turns, {made - len(authors)} lost"
 
 
 def timeouts() -> str:
@@ -180,12 +227,15 @@ def main() -> None:
     """Run all crowds, or be one of the processes of one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=8.0)
-    for role in ("--work", "--wait", "--hold", "--fork"):
+    for role in ("--work", "--turns", "--wait", "--hold", "--fork"):
         parser.add_argument(role, nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
         base, process, threads, seconds, shared = options.work
         work(base, int(process), int(threads), float(seconds), shared=bool(int(shared)))
+    elif options.turns:
+        base, process, processes, seconds = options.turns
+        take_turns(base, int(process), int(processes), float(seconds))
     elif options.wait:
         print("ready", flush=True)
         sys.stdin.readline()
@@ -207,8 +257,10 @@ def report(options: Any) -> None:
         for processes, threads in CROWDS:
             lines.append(crowd(processes, threads, options.seconds, shared=shared))
             print(lines[-1], flush=True)
-    for lines_of in (timeouts, lambda: killed_holders(20), lambda: forks(50)):
-        lines.append(lines_of())
+    others: list[Callable[[], str]] = [lambda: turns(2, options.seconds), lambda: turns(4, options.seconds), timeouts]
+    others += [lambda: killed_holders(20), lambda: forks(50)]
+    for other in others:
+        lines.append(other())
         print(lines[-1], flush=True)
     broken = sum(line.startswith("BROKEN") for line in lines)
     print(f"crowds: {len(lines) - broken} kept, {broken} broken")

@@ -18,12 +18,13 @@ import random
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -87,11 +88,9 @@ def write(base: Path, logs: Logs, writer: int) -> None:
 
     def work(thread: int) -> None:
         chance = random.Random(f"{writer} {thread}")
-        number = 0
         try:
-            while True:
-                number += 1
-                save = chance.choice([edit, edit, update, overwrite])
+            for number in count(1):
+                save = chance.choice([edit, edit, update, overwrite, cache])
                 save(store, logs, f"w{writer}t{thread}", number, chance.choice(SESSIONS))
         except Exception as error:  # noqa: BLE001  whatever it is, it must not be
             logs.complain(f"writer: {type(error).__name__}: {error}")
@@ -131,12 +130,16 @@ def overwrite(store: StateStore, logs: Logs, author: str, number: int, _: str) -
     logs.acknowledge(f"{DOCUMENTS}/{author}", str(number), 0)
 
 
+def cache(store: StateStore, logs: Logs, _author: str, _number: int, _session_id: str) -> None:
+    """List as a new process does, which reads the cache of summaries and writes it."""
+    if {summary.id for summary in StateStore(store.base_path).list_sessions()} != set(SESSIONS):
+        logs.complain("writer: not all are listed")
+
+
 def in_threads(tasks: list[Callable[[], None]]) -> None:
-    threads = [threading.Thread(target=task) for task in tasks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        for task in tasks:
+            pool.submit(task)
 
 
 # The readers.
@@ -181,11 +184,13 @@ def load(store: StateStore, logs: Logs) -> None:
 
 def list_all(store: StateStore, logs: Logs) -> None:
     lists = 0
+    seen = dict.fromkeys(SESSIONS, 0)
     while not logs.stop.exists():
         lists += 1
-        listed = {summary.id for summary in store.list_sessions()}
-        if listed != set(SESSIONS):
-            logs.complain(f"reader: not listed: {set(SESSIONS) - listed}")
+        listed = {summary.id: summary.message_count for summary in store.list_sessions()}
+        if listed.keys() != seen.keys() or any(listed[key] < seen[key] for key in seen):
+            logs.complain(f"reader: the list has {listed} after {seen}")
+        seen = listed
     logs.count_read("lists", lists)
 
 
@@ -220,9 +225,7 @@ def kill(base: Path, logs: Logs, seconds: float) -> tuple[int, int, float]:
             swept += len(dead)
             if outlived := dead & temporaries(base):
                 logs.complain(f"outlived a prune: {sorted(map(str, outlived))}")
-    for writer in writers:
-        kills += end_one(writer)
-    return kills, swept, longest
+    return kills + sum(map(end_one, writers)), swept, longest
 
 
 def end_one(writer: BaseProcess) -> int:
@@ -315,10 +318,8 @@ def main() -> int:
         print(f"  {in_flight} of them in flight when their writer was killed")
         print(f"{reads['sessions']} sessions and {reads['lists']} lists read, {READERS} threads each")
         print(f"longest wait for a lock {max((wait for _, _, wait in saved), default=0) * 1e3:.0f} ms")
-        print(
-            f"temporary files: {swept} swept by prunes meanwhile (the longest took {longest * 1e3:.0f} ms), {left} left"
-        )
-        print(f"  at the end, {len(outlived)} after the last prune")
+        print(f"temporary files: {swept} swept by prunes meanwhile (the longest took {longest * 1e3:.0f} ms),")
+        print(f"  {left} left at the end, {len(outlived)} after the last prune")
         complaints = logs.complaints()
         print(*(f"FAILED: {complaint}" for complaint in complaints[:20]), f"{len(complaints)} failures", sep="\n")
         return bool(complaints)
