@@ -70,7 +70,7 @@ def crowd(processes: int, threads: int, seconds: float, *, shared: bool) -> str:
         times: list[list[float]] = [edits for worker in workers for edits in json.loads(worker.communicate()[0])]
         store = StateStore(base)
         counted = sum(
-            session.get_metadata("count")
+            session.get_metadata("count", 0)
             for summary in store.list_sessions()
             if (session := store.load_session(summary.id)) is not None
         )
