@@ -123,6 +123,7 @@ def torture(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure: prints ratios, each of two things done in the same run."""
-    session.install(".[fast]")
+    """Measure: prints ratios, each of things done in turn in the same run. `nox -s bench -- --quick` takes a minute."""
+    session.install(".[fast]", *_group("bench"))
     session.run("python", "tests/benchmarks/import_cost.py")
+    session.run("python", "tests/benchmarks/bench.py", *session.posargs)

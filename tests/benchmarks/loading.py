@@ -1,0 +1,69 @@
+"""Loading a session for the first time, against parsing the same bytes with the engine that is used.
+
+Each document is loaded once, by a store that is made for it in a directory of its own, so nothing can be known of it.
+The bytes are in the page cache, and some seconds old. Run as a script, this is the process that has no orjson.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+from timing import Row, Stopwatch, child
+from work import LARGE, SETTLED, SMALL, Writer, put, size
+
+from oxios_state import StateStore
+
+GOALS = {"orjson.loads": 2.2, "json.loads": 1.5}
+
+
+def compare(bases: list[Path], engine: str) -> Stopwatch:
+    """Load the session of each directory, and parse its bytes, in turn."""
+    parse: Callable[[bytes], Any] = import_module(engine).loads
+    watch = Stopwatch()
+    StateStore(bases[0]).load_session("loaded")  # what is imported at the first use is imported
+    for base in bases[1:]:
+        raw = (base / "sessions/loaded.json").read_bytes()
+        watch.time(f"{engine}.loads", parse, raw)
+        watch.time("ours", lambda base=base: StateStore(base).load_session("loaded"))
+    return watch
+
+
+def rows(base: Path, *, quick: bool, engine: str = "orjson") -> Iterator[Row]:
+    """Compare both sizes with both engines."""
+    writer = Writer(2)
+    bases: dict[int, list[Path]] = {}
+    sizes: dict[int, str] = {}
+    for turns, repetitions in ((SMALL, 20 if quick else 60), (LARGE, 8 if quick else 20)):
+        bases[turns] = [base / f"load-{turns}-{number}" for number in range(repetitions + 1)]
+        for directory in bases[turns]:
+            document = writer.document("loaded", turns)
+            put(directory, "loaded", document)
+            sizes[turns] = size(document)
+    time.sleep(SETTLED)
+    extra = "" if engine == "orjson" else ", without orjson"
+    for turns, directories in bases.items():
+        against = f"{engine}.loads"
+        yield compare(directories, engine).row(
+            f"load for the first time, {sizes[turns]}{extra}", against, GOALS[against]
+        )
+    if engine == "orjson":
+        yield from (Row(*row) for row in child("loading.py", *(["--quick"] if quick else [])))
+
+
+def main() -> None:
+    """Print the rows of a process without orjson."""
+    modules: dict[str, Any] = cast("dict[str, Any]", sys.modules)
+    modules["orjson"] = None  # importing it fails from here on
+    with tempfile.TemporaryDirectory() as base:
+        print(json.dumps(list(rows(Path(base), quick="--quick" in sys.argv, engine="json"))))
+
+
+if __name__ == "__main__":
+    main()

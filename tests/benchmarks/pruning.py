@@ -1,0 +1,57 @@
+"""Pruning 10,000 small sessions to 100 that were listed before, against unlinking 9,900 such files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from timing import Row, Stopwatch
+from work import SETTLED, Writer, bare_write, sync_directory
+
+from oxios_state import PruneConfig, StateStore
+
+SESSIONS, KEPT = 10_000, 100
+
+
+def fill(directory: Path, sessions: int) -> None:
+    """Write small sessions, alike but for their ids and times: quicker than making each."""
+    directory.mkdir(parents=True)
+    writer = Writer(6)
+    template = writer.document("THE-ID", 0).decode()
+    head, tail = template.split('"updated_at": "', 1)
+    tail = tail.split('"', 1)[1]
+    for number in range(sessions):
+        document = f'{head}"updated_at": "{writer.time()}"{tail}'.replace("THE-ID", f"s-{number}", 1)
+        bare_write(directory / f"s-{number}.json", document.encode())
+
+
+def unlink(directory: Path, number: int, *, durable: bool) -> None:
+    """Unlink so many files of a directory."""
+    for name in sorted(os.listdir(directory))[:number]:
+        os.unlink(directory / name)
+    if durable:
+        sync_directory(directory)
+
+
+def rows(base: Path, *, quick: bool) -> Iterator[Row]:
+    """Prune, and unlink, in turn."""
+    watch, config = Stopwatch(), PruneConfig(max_sessions=KEPT, ttl_hours=0)
+    for durable in (False, True):
+        against = f"unlinking them{', and fsync' if durable else ''}"
+        for number in range(1 if quick or durable else 3):
+            own, bare = base / f"own-{number}", base / f"bare-{number}"
+            fill(own / "sessions", SESSIONS)
+            fill(bare, SESSIONS)
+            time.sleep(SETTLED)
+            store = StateStore(own, durable=durable)
+            store.list_sessions()
+            removed = watch.time(f"ours {durable}", store.prune, config)
+            assert len(removed) == SESSIONS - KEPT
+            watch.time(against, unlink, bare, SESSIONS - KEPT, durable=durable)
+            shutil.rmtree(own)
+            shutil.rmtree(bare)
+        work = f"prune {SESSIONS} small sessions to {KEPT}, durable={durable}"
+        yield watch.row(work, against, None if durable else 1.5, ours=f"ours {durable}")

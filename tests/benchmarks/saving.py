@@ -1,0 +1,54 @@
+"""Appending a message and saving, against writing the same bytes by system calls alone.
+
+The kernel's own store, in Rust, would be the better yardstick; it is not built here. It does what the bare write does,
+after encoding the whole session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from timing import Row, Stopwatch
+from work import LARGE, SMALL, Writer, bare_write, put, size
+
+from oxios_state import Session, StateStore
+
+SAVES = 10  # of one session; then it is loaded anew, so that it keeps its size
+BARE = {False: "bare write, rename", True: "bare write, fsync, rename, fsync"}
+GOALS = {(SMALL, False): 1.5, (LARGE, False): 1.2, (SMALL, True): 1.6, (LARGE, True): 1.3}
+
+
+def compare(base: Path, document: bytes, *, durable: bool, rounds: int, saves: int = SAVES) -> Stopwatch:
+    """Append and save, and write the same bytes, in turn."""
+    watch, writer = Stopwatch(), Writer(1)
+    store = StateStore(base, durable=durable)
+    path = put(base, "saved", document)
+    bare = put(base / "bare", "saved", document)
+    for _ in range(rounds):
+        put(base, "saved", document)
+        session = store.load_session("saved")
+        assert session is not None
+        store.save_session(session)  # the first save of a process is another matter: see the turns
+        for _ in range(saves):
+            watch.time("ours", append_and_save, store, session, writer.text(350))
+            content = path.read_bytes()
+            watch.time(BARE[durable], bare_write, bare, content, durable=durable)
+    return watch
+
+
+def append_and_save(store: StateStore, session: Session, text: str) -> None:
+    """Append a message and save."""
+    session.add_user_message(text)
+    store.save_session(session)
+
+
+def rows(base: Path, *, quick: bool) -> Iterator[Row]:
+    """Compare both sizes, with and without syncing."""
+    writer = Writer()
+    for durable in (False, True):
+        for turns in (SMALL, LARGE):
+            document = writer.document("saved", turns)
+            watch = compare(base, document, durable=durable, rounds=(8 if turns == SMALL else 4) // (2 if quick else 1))
+            work = f"append a message and save, {size(document)}, durable={durable}"
+            yield watch.row(work, BARE[durable], GOALS[turns, durable])

@@ -1,0 +1,80 @@
+"""Threads that edit a session of 73 KB each, or all the same one, against one thread."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from timing import Row, duration
+from work import SMALL, Writer, put
+
+from oxios_state import StateStore
+
+
+class Run(NamedTuple):
+    """What threads did in some seconds."""
+
+    rate: float  # edits in a second, of all threads together
+    longest: float  # seconds that one edit took, waiting included
+    fair: float  # seconds that an edit takes if all threads get the same share
+
+
+def run(base: Path, threads: int, seconds: float, *, shared: bool) -> Run:
+    """Let threads edit as fast as they can. An edit counts something, so that sessions keep their size."""
+    store = StateStore(base, durable=False, lock_timeout=120)
+    times: list[list[float]] = [[] for _ in range(threads)]
+    ready = threading.Barrier(threads + 1)
+
+    def edit(number: int) -> None:
+        session_id = "edited-0" if shared else f"edited-{number}"
+        count(store, session_id)
+        ready.wait()
+        while (start := time.perf_counter()) < end:
+            count(store, session_id)
+            times[number].append(time.perf_counter() - start)
+
+    crowd = [threading.Thread(target=edit, args=[number]) for number in range(threads)]
+    for thread in crowd:
+        thread.start()
+    end = time.perf_counter() + 3600  # until all are ready
+    ready.wait()
+    begin = time.perf_counter()
+    end = begin + seconds
+    for thread in crowd:
+        thread.join()
+    elapsed = time.perf_counter() - begin
+    edits = sum(map(len, times))
+    return Run(edits / elapsed, max(max(each) for each in times), elapsed * threads / edits)
+
+
+def count(store: StateStore, session_id: str) -> None:
+    """Edit a session without making it longer."""
+    with store.edit_session(session_id) as session:
+        session.set_metadata("count", session.get_metadata("count", 0) + 1)
+
+
+def rows(base: Path, *, quick: bool) -> Iterator[Row]:
+    """Compare eight threads with one."""
+    writer = Writer(7)
+    for number in range(8):
+        put(base, f"edited-{number}", writer.document(f"edited-{number}", SMALL))
+    rounds, seconds = (2, 1.0) if quick else (5, 2.0)
+    kinds = {"one": (1, True), "its own": (8, False), "the same": (8, True)}
+    runs: dict[str, list[Run]] = {kind: [] for kind in kinds}
+    for _ in range(rounds):
+        for kind, (threads, shared) in kinds.items():
+            runs[kind].append(run(base, threads, seconds, shared=shared))
+    rates = {kind: statistics.median(each.rate for each in runs[kind]) for kind in kinds}
+    for kind in ("its own", "the same"):
+        work = f"8 threads, each editing {kind} session of 73 KB"
+        against = f"one thread: {rates['one']:.0f}/s"
+        yield Row(
+            f"{work}: throughput", f"{rates[kind]:.0f}/s", against, rates[kind] / rates["one"], 0.9, at_least=True
+        )
+        worst = max(runs[kind], key=lambda each: each.longest / each.fair)
+        against = f"a fair share: {duration(worst.fair)}"
+        yield Row(f"{work}: longest", duration(worst.longest), against, worst.longest / worst.fair, 3)

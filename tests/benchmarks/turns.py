@@ -1,0 +1,42 @@
+"""A turn of a conversation that this process handled before, against stores that sync, and stores that do not.
+
+A session has 20 or 500 turns when it is filled, and a few more after each repetition, alike in all stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from peers import GROUPS, Peer
+from timing import Row, Stopwatch
+from work import LARGE, SMALL, Writer
+
+REPETITIONS = 5  # of one session; then all stores are filled anew
+
+
+def compare(base: Path, kinds: list[type[Peer]], turns: int, rounds: int) -> Stopwatch:
+    """Do a turn in each store, in turn."""
+    watch, writer = Stopwatch(), Writer(3)
+    for number in range(rounds):
+        held = [writer.turn() for _ in range(turns)]
+        stores = [kind(base / f"{kind.__name__}-{turns}-{number}") for kind in kinds]
+        for store in stores:
+            store.fill(held)
+            store.turn(writer.turn())
+        for _ in range(REPETITIONS):
+            turn = writer.turn()
+            for store in stores:
+                watch.time(store.name, store.turn, turn)
+        for store in stores:
+            store.close()
+    return watch
+
+
+def rows(base: Path, *, quick: bool) -> Iterator[Row]:
+    """Compare with each peer of both groups, at both sizes."""
+    for syncs, kinds in GROUPS.items():
+        for turns in (SMALL, LARGE):
+            watch = compare(base, kinds, turns, (8 if turns == SMALL else 4) // (2 if quick else 1))
+            for peer in kinds[1:]:
+                yield watch.row(f"a turn, session of {turns}, durable={syncs}", peer.name, 1.0)
