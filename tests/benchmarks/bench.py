@@ -1,11 +1,13 @@
 """Benchmarks: what the library takes, as ratios to what else does the same work, in the same run.
 
+    python tests/benchmarks/bench.py [--quick] [--directory DIRECTORY] [--plot FILE] [NAME ...]
+
+Names are saving, loading, turns, listing, pruning, threads, memory, and the curves sessions, sizes, crowds and rows;
+without any, all are run, in some minutes. `--quick` repeats less, and leaves out the largest. The directory decides the
+file system; by default, it is a new one where temporary files go. `--plot` draws the curves, as SVG. What is printed is
+markdown.
+
 Each benchmark has a process of its own, so that none runs in what another left behind.
-
-    python tests/benchmarks/bench.py [--quick] [--directory DIRECTORY] [saving loading turns listing pruning threads]
-
-Without names, all are run. `--quick` repeats less. The directory decides the file system; by default, it is a new one
-where temporary files go.
 """
 
 from __future__ import annotations
@@ -13,49 +15,84 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import growth
 import listing
 import loading
+import memory
+import plot
 import pruning
 import saving
 import threads
 import turns
+from growth import Panel
 from timing import Row, child, table
 
-BENCHMARKS: dict[str, Callable[..., Iterator[Row]]] = {
+TABLE: dict[str, Callable[..., Iterator[Row]]] = {
     "saving": saving.rows,
     "loading": loading.rows,
     "turns": turns.rows,
     "listing": listing.rows,
     "pruning": pruning.rows,
     "threads": threads.rows,
+    "memory": memory.rows,
+}
+CURVES: dict[str, Callable[..., Panel]] = {
+    "sessions": growth.sessions,
+    "sizes": growth.sizes,
+    "crowds": growth.crowds,
+    "rows": growth.rows_or_files,
 }
 
 
 def main() -> None:
-    """Run the benchmarks and print the table."""
+    """Run the benchmarks and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="name", help="which to run")
+    parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--directory", type=Path)
-    parser.add_argument("--rows", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.rows:
-        with tempfile.TemporaryDirectory(dir=options.directory) as base:
-            print(json.dumps(list(BENCHMARKS[options.names[0]](Path(base), quick=options.quick))))
+    names = options.names or [*TABLE, *CURVES]
+    if unknown := set(names) - {*TABLE, *CURVES}:
+        parser.error(f"there is no {', '.join(unknown)}")
+    if options.plot and not {*names}.issuperset(CURVES):
+        parser.error(f"the plot needs {', '.join(CURVES)}")
+    if options.alone:
+        alone(options)
         return
-    given = ["--quick"] * options.quick + (["--directory", options.directory] if options.directory else [])
-    rows: list[Row] = []
-    for name in options.names or BENCHMARKS:
+    results = {}
+    given = ["--alone"] + ["--quick"] * options.quick
+    given += ["--directory", options.directory] if options.directory else []
+    for name in names:
         begin = time.monotonic()
-        rows += [Row(*row) for row in child("bench.py", name, "--rows", *given)]
-        print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
-    print(f"\n{platform.python_implementation()} {platform.python_version()}, {platform.system()}\n")
-    print(table(rows))
+        results[name] = child("bench.py", name, *given)
+        print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+    print(f"{platform.python_implementation()} {platform.python_version()}, {platform.system()}, ", end="")
+    print("few repetitions" if options.quick else "medians")
+    if rows := [Row(*row) for name in TABLE for row in results.get(name, [])]:
+        print(f"\n{table(rows)}")
+    panels = {name: Panel(*results[name]) for name in CURVES if name in results}
+    for panel in panels.values():
+        print(f"\n{growth.text(panel)}")
+    if "rows" in panels:
+        print("\n" + "\n".join(f"- {line}" for line in growth.crossings(panels["rows"])))
+    if options.plot:
+        plot.draw(list(panels.values()), options.plot)
+
+
+def alone(options: argparse.Namespace) -> None:
+    """Run one benchmark in this process, and print what it found as JSON."""
+    (name,) = options.names
+    with tempfile.TemporaryDirectory(dir=options.directory) as base:
+        result = (TABLE | CURVES)[name](Path(base), quick=options.quick)
+        print(json.dumps(result if name in CURVES else list(result)))
 
 
 if __name__ == "__main__":

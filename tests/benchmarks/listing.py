@@ -10,19 +10,17 @@ from importlib import import_module
 from pathlib import Path
 
 from timing import Row, Stopwatch, child, duration
-from work import SETTLED, SMALL, Writer, put
+from work import SETTLED, SMALL, Writer, fill, put
 
 from oxios_state import StateStore
 
 SESSIONS = 1000
 
 
-def fill(base: Path, sessions: int, turns: int) -> None:
-    """Write sessions as the kernel does, and let their times settle."""
+def alike() -> list[bytes]:
+    """Make documents of 73 KB: enough of them that no cache of the processor helps."""
     writer = Writer(4)
-    for number in range(sessions):
-        put(base, f"listed-{number}", writer.document(f"listed-{number}", turns))
-    time.sleep(SETTLED)
+    return [writer.document("alike", SMALL) for _ in range(50)]
 
 
 def forget(base: Path) -> None:
@@ -46,7 +44,7 @@ def first(base: Path, watch: Stopwatch, repetitions: int) -> None:
     """List in new processes that find no trace of an earlier one, and parse all files."""
     for _ in range(repetitions):
         forget(base)
-        watch.times["first"].append(child("list_once.py", base)["call"])
+        watch.times["first time"].append(child("list_once.py", base)["call"])
         for engine in ("orjson", "json"):
             watch.time(f"{engine}.loads of each", parse, base / "sessions", engine)
 
@@ -72,7 +70,7 @@ def one_changed(base: Path, watch: Stopwatch, repetitions: int) -> None:
     """List after one session was changed, and list without a change and load that one session."""
     store, writer = StateStore(base), Writer(5)
     for number in range(repetitions):
-        session_id = f"listed-{number}"
+        session_id = f"s-{number}"
         time.sleep(SETTLED)  # for what was changed last time
         store.list_sessions()
 
@@ -87,7 +85,8 @@ def one_changed(base: Path, watch: Stopwatch, repetitions: int) -> None:
 
 def rows(base: Path, *, quick: bool) -> Iterator[Row]:
     """Measure each kind of listing."""
-    fill(base, SESSIONS, SMALL)
+    fill(base, SESSIONS, alike())
+    time.sleep(SETTLED)
     watch, few = Stopwatch(), 2 if quick else 5
     first(base, watch, few)
     new_process(base, watch, few * 3)
@@ -95,7 +94,7 @@ def rows(base: Path, *, quick: bool) -> Iterator[Row]:
     one_changed(base, watch, few)
     what = f"list {SESSIONS} sessions of 73 KB"
     for engine in ("orjson", "json"):
-        yield watch.row(f"{what}, the first time ever", f"{engine}.loads of each", ours="first")
+        yield watch.row(f"{what}, the first time ever", f"{engine}.loads of each", ours="first time")
     seconds = watch.median("new process")
     imported = f"importing the library: {duration(watch.median('import'))}"
     yield Row(f"{what}, unchanged, in a new process", duration(seconds), imported, seconds * 1e3, 25, " ms")

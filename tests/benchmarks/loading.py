@@ -45,7 +45,7 @@ def rows(base: Path, *, quick: bool, engine: str = "orjson") -> Iterator[Row]:
         for directory in bases[turns]:
             document = writer.document("loaded", turns)
             put(directory, "loaded", document)
-            sizes[turns] = size(document)
+            sizes[turns] = size(len(document))
     time.sleep(SETTLED)
     extra = "" if engine == "orjson" else ", without orjson"
     for turns, directories in bases.items():

@@ -9,23 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from timing import Row, Stopwatch
-from work import SETTLED, Writer, bare_write, sync_directory
+from work import SETTLED, Writer, fill, small, sync_directory
 
 from oxios_state import PruneConfig, StateStore
 
 SESSIONS, KEPT = 10_000, 100
-
-
-def fill(directory: Path, sessions: int) -> None:
-    """Write small sessions, alike but for their ids and times: quicker than making each."""
-    directory.mkdir(parents=True)
-    writer = Writer(6)
-    template = writer.document("THE-ID", 0).decode()
-    head, tail = template.split('"updated_at": "', 1)
-    tail = tail.split('"', 1)[1]
-    for number in range(sessions):
-        document = f'{head}"updated_at": "{writer.time()}"{tail}'.replace("THE-ID", f"s-{number}", 1)
-        bare_write(directory / f"s-{number}.json", document.encode())
 
 
 def unlink(directory: Path, number: int, *, durable: bool) -> None:
@@ -43,14 +31,14 @@ def rows(base: Path, *, quick: bool) -> Iterator[Row]:
         against = f"unlinking them{', and fsync' if durable else ''}"
         for number in range(1 if quick or durable else 3):
             own, bare = base / f"own-{number}", base / f"bare-{number}"
-            fill(own / "sessions", SESSIONS)
-            fill(bare, SESSIONS)
+            for directory in (own, bare):
+                fill(directory, SESSIONS, [small(Writer(6))])
             time.sleep(SETTLED)
             store = StateStore(own, durable=durable)
             store.list_sessions()
             removed = watch.time(f"ours {durable}", store.prune, config)
             assert len(removed) == SESSIONS - KEPT
-            watch.time(against, unlink, bare, SESSIONS - KEPT, durable=durable)
+            watch.time(against, unlink, bare / "sessions", SESSIONS - KEPT, durable=durable)
             shutil.rmtree(own)
             shutil.rmtree(bare)
         work = f"prune {SESSIONS} small sessions to {KEPT}, durable={durable}"

@@ -50,5 +50,5 @@ def rows(base: Path, *, quick: bool) -> Iterator[Row]:
         for turns in (SMALL, LARGE):
             document = writer.document("saved", turns)
             watch = compare(base, document, durable=durable, rounds=(8 if turns == SMALL else 4) // (2 if quick else 1))
-            work = f"append a message and save, {size(document)}, durable={durable}"
+            work = f"append a message and save, {size(len(document))}, durable={durable}"
             yield watch.row(work, BARE[durable], GOALS[turns, durable])

@@ -65,6 +65,7 @@ class Row(NamedTuple):
         return f"{value:.0f}{self.unit}" if abs(value) >= 100 else f"{value:.2f}{self.unit}"
 
 
+UNITS = [("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)]
 HEADINGS = ["work", "measured", "against", "ratio", "goal", "met"]
 
 
@@ -81,10 +82,8 @@ def table(rows: list[Row]) -> str:
 
 def duration(seconds: float) -> str:
     """Write a time with three digits."""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= scale:
-            return f"{seconds / scale:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"
+    unit, scale = next(((unit, scale) for unit, scale in UNITS if seconds >= scale * 0.9995), UNITS[-1])
+    return f"{seconds / scale:.3g} {unit}"
 
 
 def child(script: str, *arguments: object) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Sequence
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,6 +108,30 @@ def put(base: Path, session_id: str, document: bytes) -> Path:
     return path
 
 
+def small(writer: Writer) -> bytes:
+    """Make a document of about 1 KB: a message and an answer."""
+    document = json.loads(writer.document("small", 1))
+    return json.dumps(document | {"trajectory_steps": []}, indent=2, ensure_ascii=False).encode()
+
+
+def fill(base: Path, sessions: int, documents: list[bytes]) -> None:
+    """Write sessions that repeat these documents but for ids and times, which is quick."""
+    directory = base / "sessions"
+    directory.mkdir(parents=True, exist_ok=True)
+    writer = Writer(6)
+    parts = [_around_id_and_time(document) for document in documents]
+    for number in range(sessions):
+        head, middle, tail = parts[number % len(parts)]
+        content = f"{head}s-{number}{middle}{writer.time()}{tail}".encode()
+        (directory / f"s-{number}.json").write_bytes(content)
+
+
+def _around_id_and_time(document: bytes) -> tuple[str, str, str]:
+    found = re.fullmatch(r'(\{\s+"id": ")[^"]+(.*"updated_at": ")[^"]+(.*)', document.decode(), re.DOTALL)
+    assert found is not None
+    return found[1], found[2], found[3]
+
+
 def bare_write(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Replace a file by system calls alone: what any atomic save costs at the least."""
     temporary = f"{path}.new"
@@ -142,7 +166,9 @@ def edit(store: StateStore, session_id: str, turn: Turn) -> None:
         append(session, turn)
 
 
-def size(content: Sequence[object]) -> str:
-    """Say how long a document is."""
-    length = len(content)
-    return f"{length / 1e6:.1f} MB" if length >= 1e6 else f"{length / 1e3:.0f} KB"
+def size(length: float) -> str:
+    """Write a number of bytes with two digits or three."""
+    for unit, scale in (("MB", 1e6), ("KB", 1e3)):
+        if length >= scale:
+            return f"{length / scale:.{1 if length < 10 * scale else 0}f} {unit}"
+    return f"{length:.0f} B"
