@@ -126,4 +126,5 @@ def bench(session: nox.Session) -> None:
     """Measure: prints ratios, each of things done in turn in the same run. `nox -s bench -- --quick` takes a minute."""
     session.install(".[fast]", *_group("bench"))
     session.run("python", "tests/benchmarks/import_cost.py")
+    session.run("python", "tests/benchmarks/syncing.py")
     session.run("python", "tests/benchmarks/bench.py", *session.posargs)

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import growth
@@ -31,6 +32,7 @@ import saving
 import threads
 import turns
 from growth import Panel
+from peers import PACKAGES
 from timing import Row, child, table
 
 TABLE: dict[str, Callable[..., Iterator[Row]]] = {
@@ -74,8 +76,8 @@ def main() -> None:
         begin = time.monotonic()
         results[name] = child("bench.py", name, *given)
         print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
-    print(f"{platform.python_implementation()} {platform.python_version()}, {platform.system()}, ", end="")
-    print("few repetitions" if options.quick else "medians")
+    print(f"{platform.python_implementation()} {platform.python_version()}, {platform.system()}; ", end="")
+    print(", ".join(f"{package} {version(package)}" for package in ("orjson", *PACKAGES)))
     if rows := [Row(*row) for name in TABLE for row in results.get(name, [])]:
         print(f"\n{table(rows)}")
     panels = {name: Panel(*results[name]) for name in CURVES if name in results}

@@ -6,6 +6,7 @@ import math
 import os
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import pairwise
@@ -42,10 +43,12 @@ class Panel(NamedTuple):
 def sessions(base: Path, *, quick: bool) -> Panel:
     """List ever more small sessions."""
     curves: dict[str, Curve] = {}
-    for number in SESSIONS[:-1] if quick else SESSIONS:
+    numbers = SESSIONS[:-1] if quick else SESSIONS
+    for number in numbers:
+        fill(base / str(number), number, [small(Writer(6))])
+    time.sleep(SETTLED)
+    for number in numbers:
         directory = base / str(number)
-        fill(directory, number, [small(Writer(6))])
-        time.sleep(SETTLED)
         watch = Stopwatch()
         first(directory, watch, 1)
         new_process(directory, watch, 1 if number >= 10_000 else 5)
@@ -109,12 +112,15 @@ def crowds(base: Path, *, quick: bool) -> Panel:
     writer = Writer(7)
     for number in range(THREADS[-1]):
         put(base, f"edited-{number}", writer.document(f"edited-{number}", SMALL))
-    curves: dict[str, Curve] = {"one session each": [], "all the same": []}
-    for threads in THREADS:
-        for name, curve in curves.items():
-            seconds = 0.5 if quick else 1.5
-            rates = [run(base, threads, seconds, shared=name == "all the same").rate for _ in range(1 if quick else 3)]
-            curve.append((threads, statistics.median(rates)))
+    rates: dict[tuple[bool, int], list[float]] = defaultdict(list)
+    for _ in range(1 if quick else 5):
+        for threads in THREADS:
+            for shared in (False, True):
+                rates[shared, threads].append(run(base, threads, 0.5 if quick else 0.8, shared=shared).rate)
+    curves = {
+        name: [(float(threads), statistics.median(rates[shared, threads])) for threads in THREADS]
+        for name, shared in (("one session each", False), ("all the same", True))
+    }
     return Panel("Threads, sessions of 73 KB, durable=False", "threads", "edits per second", curves, list(curves))
 
 

@@ -31,7 +31,7 @@ def compare(bases: list[Path], engine: str) -> Stopwatch:
     for base in bases[1:]:
         raw = (base / "sessions/loaded.json").read_bytes()
         watch.time(f"{engine}.loads", parse, raw)
-        watch.time("ours", lambda base=base: StateStore(base).load_session("loaded"))
+        watch.time("ours", StateStore(base).load_session, "loaded")
     return watch
 
 

@@ -3,7 +3,7 @@
     python peak.py DIRECTORY (traced | resident) [SESSION]
 
 Loads the session, or lists all, and prints the peak in bytes: as Python's allocators are traced, or by how much the
-process grew while it worked, what the engine allocates by itself included.
+process grew while it worked. What an engine reserves and never touches is traced, but not resident.
 """
 
 from __future__ import annotations

@@ -33,6 +33,10 @@ class Peer:
         """Read the session, append a turn, save."""
         raise NotImplementedError
 
+    def count(self) -> int:
+        """Count the records of the session."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """Close the store."""
 
@@ -51,6 +55,11 @@ class Library(Peer):
 
     def turn(self, turn: Turn) -> None:
         edit(self.store, "the-session", turn)
+
+    def count(self) -> int:
+        session = self.store.load_session("the-session")
+        assert session is not None
+        return len(session.user_messages) + len(session.trajectory_steps) + len(session.agent_responses)
 
 
 class LibraryWithoutSync(Library):
@@ -83,6 +92,9 @@ class OpenAI(Peer):
             await self.session.add_items(turn.records)
 
         self.runner.run(read_and_add())
+
+    def count(self) -> int:
+        return len(self.runner.run(self.session.get_items()))
 
     def close(self) -> None:
         self.session.close()
@@ -117,6 +129,9 @@ class LangGraph(Peer):
         found = self.saver.get_tuple(self.config)
         self.put(found.config, found.checkpoint["channel_values"]["messages"] + turn.records)
 
+    def count(self) -> int:
+        return len(self.saver.get_tuple(self.config).checkpoint["channel_values"]["messages"])
+
     def close(self) -> None:
         self.opened.__exit__(None, None, None)
 
@@ -141,6 +156,9 @@ class SqliteDict(Peer):
         self.store["the-session"] = records
         self.store.commit()
 
+    def count(self) -> int:
+        return len(self.store["the-session"])
+
     def close(self) -> None:
         self.store.close()
 
@@ -162,6 +180,9 @@ class DiskCache(Peer):
             records = self.store.get("the-session")
             records += turn.records
             self.store.set("the-session", records)
+
+    def count(self) -> int:
+        return len(self.store.get("the-session"))
 
     def close(self) -> None:
         self.store.close()
@@ -193,7 +214,11 @@ class Strands(Peer):
         found = self.manager.list_messages("the-session", "agent")
         self.add(len(found), turn.records)
 
+    def count(self) -> int:
+        return len(self.manager.list_messages("the-session", "agent"))
 
+
+PACKAGES = ["diskcache", "langgraph-checkpoint-sqlite", "openai-agents", "sqlitedict", "strands-agents"]
 GROUPS: dict[bool, list[type[Peer]]] = {
     True: [Library, OpenAI, LangGraph],
     False: [LibraryWithoutSync, SqliteDict, DiskCache, Strands],

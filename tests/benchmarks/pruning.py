@@ -16,12 +16,12 @@ from oxios_state import PruneConfig, StateStore
 SESSIONS, KEPT = 10_000, 100
 
 
-def unlink(directory: Path, number: int, *, durable: bool) -> None:
-    """Unlink so many files of a directory."""
-    for name in sorted(os.listdir(directory))[:number]:
-        os.unlink(directory / name)
+def unlink(paths: list[Path], *, durable: bool) -> None:
+    """Unlink files of one directory."""
+    for path in paths:
+        os.unlink(path)
     if durable:
-        sync_directory(directory)
+        sync_directory(paths[0].parent)
 
 
 def rows(base: Path, *, quick: bool) -> Iterator[Row]:
@@ -38,7 +38,7 @@ def rows(base: Path, *, quick: bool) -> Iterator[Row]:
             store.list_sessions()
             removed = watch.time(f"ours {durable}", store.prune, config)
             assert len(removed) == SESSIONS - KEPT
-            watch.time(against, unlink, bare / "sessions", SESSIONS - KEPT, durable=durable)
+            watch.time(against, unlink, sorted((bare / "sessions").iterdir())[KEPT:], durable=durable)
             shutil.rmtree(own)
             shutil.rmtree(bare)
         work = f"prune {SESSIONS} small sessions to {KEPT}, durable={durable}"

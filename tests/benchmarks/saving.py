@@ -45,10 +45,9 @@ def append_and_save(store: StateStore, session: Session, text: str) -> None:
 
 def rows(base: Path, *, quick: bool) -> Iterator[Row]:
     """Compare both sizes, with and without syncing."""
-    writer = Writer()
+    documents = {turns: Writer().document("saved", turns) for turns in (SMALL, LARGE)}
     for durable in (False, True):
-        for turns in (SMALL, LARGE):
-            document = writer.document("saved", turns)
+        for turns, document in documents.items():
             watch = compare(base, document, durable=durable, rounds=(8 if turns == SMALL else 4) // (2 if quick else 1))
             work = f"append a message and save, {size(len(document))}, durable={durable}"
             yield watch.row(work, BARE[durable], GOALS[turns, durable])

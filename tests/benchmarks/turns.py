@@ -29,6 +29,7 @@ def compare(base: Path, kinds: list[type[Peer]], turns: int, rounds: int) -> Sto
             for store in stores:
                 watch.time(store.name, store.turn, turn)
         for store in stores:
+            assert store.count() == 5 * (turns + 1 + REPETITIONS)
             store.close()
     return watch
 

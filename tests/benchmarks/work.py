@@ -170,5 +170,5 @@ def size(length: float) -> str:
     """Write a number of bytes with two digits or three."""
     for unit, scale in (("MB", 1e6), ("KB", 1e3)):
         if length >= scale:
-            return f"{length / scale:.{1 if length < 10 * scale else 0}f} {unit}"
+            return f"{round(length / scale, 1 if length < 9.95 * scale else None):g} {unit}"
     return f"{length:.0f} B"
