@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from work import Turn, Writer, edit, put
+from work import Turn, Writer, append, edit, put, read_all
 
 from oxios_state import StateStore
 
@@ -62,7 +62,24 @@ class Library(Peer):
         return len(session.user_messages) + len(session.trajectory_steps) + len(session.agent_responses)
 
 
+class LibraryReading(Library):
+    """The same, and every record is looked at, as in what the others read everything is there at once."""
+
+    name = "ours, every record read"
+
+    def turn(self, turn: Turn) -> None:
+        with self.store.edit_session("the-session") as session:
+            read_all(session)
+            append(session, turn)
+
+
 class LibraryWithoutSync(Library):
+    """The same with `durable=False`."""
+
+    syncs = False
+
+
+class LibraryReadingWithoutSync(LibraryReading):
     """The same with `durable=False`."""
 
     syncs = False
@@ -220,6 +237,6 @@ class Strands(Peer):
 
 PACKAGES = ["diskcache", "langgraph-checkpoint-sqlite", "openai-agents", "sqlitedict", "strands-agents"]
 GROUPS: dict[bool, list[type[Peer]]] = {
-    True: [Library, OpenAI, LangGraph],
-    False: [LibraryWithoutSync, SqliteDict, DiskCache, Strands],
+    True: [Library, LibraryReading, OpenAI, LangGraph],
+    False: [LibraryWithoutSync, LibraryReadingWithoutSync, SqliteDict, DiskCache, Strands],
 }

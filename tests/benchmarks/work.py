@@ -166,6 +166,13 @@ def edit(store: StateStore, session_id: str, turn: Turn) -> None:
         append(session, turn)
 
 
+def read_all(session: Session) -> int:
+    """Look at every record, as a program does that shows a conversation or sends it to a model."""
+    asked = sum(len(message.content) for message in session.user_messages)
+    answered = sum(len(response.content) for response in session.agent_responses)
+    return asked + answered + sum(len(step.output_summary) + len(step.tool_args) for step in session.trajectory)
+
+
 def size(length: float) -> str:
     """Write a number of bytes with two digits or three."""
     for unit, scale in (("MB", 1e6), ("KB", 1e3)):
