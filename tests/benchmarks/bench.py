@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -70,13 +71,15 @@ def main() -> None:
         alone(options)
         return
     results = {}
+    others = os.getloadavg()[0]  # what is measured beside other work is measured badly: times double, waits more
     given = ["--alone"] + ["--quick"] * options.quick
     given += ["--directory", options.directory] if options.directory else []
     for name in names:
         begin = time.monotonic()
         results[name] = child("bench.py", name, *given)
         print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
-    print(f"{platform.python_implementation()} {platform.python_version()}, {platform.system()}; ", end="")
+    print(f"{platform.python_implementation()} {platform.python_version()}, {platform.system()}, ", end="")
+    print(f"{os.cpu_count()} processors, of which other programs used about {others:.1f} before; ", end="")
     print(", ".join(f"{package} {version(package)}" for package in ("orjson", *PACKAGES)))
     if rows := [Row(*row) for name in TABLE for row in results.get(name, [])]:
         print(f"\n{table(rows)}")

@@ -151,29 +151,25 @@ def _repetitions(length: int, *, quick: bool) -> int:
     return max(3, min(10 if quick else 40, int(BYTES_IN_A_POINT / (length + 1))))
 
 
-def crossing(falling: Curve, rising: Curve) -> float | None:
-    """Find where *rising* first gets above *falling*, between two points as straight lines on both logarithmic axes."""
-    gaps = [(x, math.log(y / other)) for (x, other), (_, y) in zip(falling, rising, strict=True)]
-    if gaps[0][1] > 0:
-        return gaps[0][0]
+def cheaper(rows: Curve, ours: Curve) -> list[tuple[float, float]]:
+    """Find between which sizes *rows* are cheaper, taking both as straight lines on logarithmic axes between points."""
+    gaps = [(math.log(x), math.log(y / other)) for (x, y), (_, other) in zip(ours, rows, strict=True)]
+    bounds = [gaps[0][0]] if gaps[0][1] > 0 else []
     for (x, gap), (next_x, next_gap) in pairwise(gaps):
-        if next_gap > 0:
-            share = gap / (gap - next_gap)
-            return math.exp(math.log(x) * (1 - share) + math.log(next_x) * share)
-    return None
+        if (gap > 0) != (next_gap > 0):
+            bounds.append(x + (next_x - x) * gap / (gap - next_gap))
+    if len(bounds) % 2:
+        bounds.append(gaps[-1][0])
+    return [(math.exp(start), math.exp(end)) for start, end in zip(bounds[::2], bounds[1::2], strict=True)]
 
 
 def crossings(panel: Panel) -> Iterator[str]:
-    """Say from which size on rows are cheaper."""
+    """Say at which sizes, of those that were measured, rows are cheaper."""
     ours = panel.curves["ours: a turn"]
     for name, curve in panel.curves.items():
         if curve is not ours:
-            found = crossing(curve, ours)
-            if found is None:
-                said = f"never, up to {size(curve[-1][0])}"
-            else:
-                said = f"{'at all sizes, from ' if found == curve[0][0] else 'from '}{size(found)} on"
-            yield f"{name}: cheaper than our turn {said}"
+            ranges = [f"from {size(start)} to {size(end)}" for start, end in cheaper(curve, ours)]
+            yield f"{name}: cheaper than our turn {' and '.join(ranges) or 'nowhere'}"
 
 
 def text(panel: Panel) -> str:
