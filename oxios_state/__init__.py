@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from oxios_state.checking import Problem, ProblemKind
     from oxios_state.quarantine import Quarantined
+    from oxios_state.turns import Turn
 
     converter: Converter
 
@@ -52,6 +53,7 @@ __all__ = [
     "StateStore",
     "Timestamp",
     "TrajectoryStepRecord",
+    "Turn",
     "UnsupportedValueError",
     "UserMessage",
     "__version__",
@@ -63,6 +65,7 @@ _LATE = {
     "Problem": "oxios_state.checking",
     "ProblemKind": "oxios_state.checking",
     "Quarantined": "oxios_state.quarantine",
+    "Turn": "oxios_state.turns",
 }
 
 

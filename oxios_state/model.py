@@ -16,6 +16,8 @@ from oxios_state.validators import is_a, list_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from oxios_state.turns import Turn
+
 _T = TypeVar("_T")
 _text = is_a(str)
 _optional_text = is_a(str, type(None))
@@ -114,6 +116,24 @@ class Session:
         if checked := [_checked(step, TrajectoryStepRecord) for step in steps]:
             self.trajectory_steps.extend(checked)
             self._touch()
+
+    def turns(self) -> list[Turn]:
+        """Give what was said and done as turns: a message, the response to it, and the tool calls that led there.
+
+        Every record is in one turn, and each kind in its order. The records are taken by time. A response ends a turn.
+        A message begins one, unless there have been only tool calls since the last response: these are then its own, as
+        kernels append a message when it has been answered. So a turn has no response where two messages follow each
+        other, and no message where two responses do. At the same time come a message, its tool calls, its response.
+        After a clock was set back, no record overtakes those before it in its list.
+
+        Where a response has a ``trajectory_range``, as newer kernels write it, this says which tool calls were its own;
+        one that is not a range of tool calls, or reaches back into that of an earlier response, says nothing.
+
+        A timestamp without a time zone counts as UTC. The time it takes is proportional to the number of records.
+        """
+        from oxios_state.turns import turns_of
+
+        return turns_of(self)
 
     def set_active_seed(self, seed_id: str | None) -> None:
         """Set the active seed, or none.

@@ -24,6 +24,7 @@ FLOORS = [
         "validators",
         "records",
         "model",
+        "turns",
         "pruning",
         "locks",
         "names",

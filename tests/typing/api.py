@@ -22,6 +22,7 @@ from oxios_state import (
     StateStore,
     Timestamp,
     TrajectoryStepRecord,
+    Turn,
     UnsupportedValueError,
     UserMessage,
     converter,
@@ -78,6 +79,11 @@ assert_type(session.active_seed_id, str | None)
 assert_type(session.updated_at, datetime)
 assert_type(session.metadata, dict[str, Any])
 assert_type(session.get_metadata("title", "none"), Any)
+assert_type(session.turns(), list[Turn])
+assert_type(session.turns()[0].message, UserMessage | None)
+assert_type(session.turns()[0].response, AgentResponse | None)
+assert_type(session.turns()[0].steps, tuple[TrajectoryStepRecord, ...])
+assert_type(session.turns()[0].started, datetime | None)
 assert_type(session.exchange_count, int)
 assert_type(session.is_empty, bool)
 session.add_user_message("hello")
