@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from oxios_state.checking import Problem, ProblemKind
     from oxios_state.quarantine import Quarantined
+    from oxios_state.steps import RunningStep
     from oxios_state.turns import Turn
 
     converter: Converter
@@ -43,6 +44,7 @@ __all__ = [
     "PruneConfig",
     "PruneThrottle",
     "Quarantined",
+    "RunningStep",
     "Session",
     "SessionConflictError",
     "SessionId",
@@ -65,6 +67,7 @@ _LATE = {
     "Problem": "oxios_state.checking",
     "ProblemKind": "oxios_state.checking",
     "Quarantined": "oxios_state.quarantine",
+    "RunningStep": "oxios_state.steps",
     "Turn": "oxios_state.turns",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -14,8 +15,10 @@ from oxios_state.revisions import Revision
 from oxios_state.validators import is_a, list_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
+    from oxios_state.steps import RunningStep
     from oxios_state.turns import Turn
 
 _T = TypeVar("_T")
@@ -116,6 +119,34 @@ class Session:
         if checked := [_checked(step, TrajectoryStepRecord) for step in steps]:
             self.trajectory_steps.extend(checked)
             self._touch()
+
+    def step(
+        self,
+        tool_name: str,
+        tool_args: Any,
+        *,
+        tool_call_id: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> AbstractContextManager[RunningStep]:
+        """Record the tool call that a ``with`` block makes: when it began, how long it took, and what came of it.
+
+        What the block assigns to ``output`` of the object that it is given is what the tool gave; the record has the
+        first 500 characters of its text. It is appended when the block ends. An exception that leaves the block goes
+        on, whatever it is; the record is then of an error, and has the exception's type and message instead. A block
+        whose tool fails without one sets ``is_error``.
+
+        Args:
+            tool_name: The tool.
+            tool_args: What it is called with: any JSON value. The record has a copy, made when the block begins.
+            tool_call_id: The provider's id of the call; a new random one by default.
+            clock: Gives the time in seconds; it never goes back. For tests.
+
+        Raises:
+            TypeError: If *tool_name* or *tool_call_id* is not a string; raised before the block runs.
+        """
+        from oxios_state.steps import recorded
+
+        return recorded(self, tool_name, tool_args, tool_call_id, clock)
 
     def turns(self) -> list[Turn]:
         """Give what was said and done as turns: a message, the response to it, and the tool calls that led there.

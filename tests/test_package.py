@@ -25,6 +25,7 @@ FLOORS = [
         "records",
         "model",
         "turns",
+        "steps",
         "pruning",
         "locks",
         "names",

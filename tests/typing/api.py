@@ -15,6 +15,7 @@ from oxios_state import (
     DurabilityError,
     PruneConfig,
     PruneThrottle,
+    RunningStep,
     Session,
     SessionId,
     SessionSummary,
@@ -84,6 +85,10 @@ assert_type(session.turns()[0].message, UserMessage | None)
 assert_type(session.turns()[0].response, AgentResponse | None)
 assert_type(session.turns()[0].steps, tuple[TrajectoryStepRecord, ...])
 assert_type(session.turns()[0].started, datetime | None)
+with session.step("bash", {"cmd": "ls"}, tool_call_id="call_0") as step:
+    assert_type(step, RunningStep)
+    step.output, step.is_error = "total 0", False
+    step.tool_call_id = "call_1"  # type: ignore[misc]
 assert_type(session.exchange_count, int)
 assert_type(session.is_empty, bool)
 session.add_user_message("hello")
