@@ -166,6 +166,18 @@ class Session:
 
         return turns_of(self)
 
+    def to_markdown(self) -> str:
+        """Write the session as a transcript to read: who and when, then turn by turn what was said and done.
+
+        What users, agents and tools wrote cannot change the structure of the transcript. Messages and responses stand
+        in block quotes, as the markdown that they are, or as its source if they have HTML, images or link definitions
+        outside of code; arguments and outputs stand in code fences. Control characters are shown as pictures or as
+        escapes. Times are in UTC, unless a timestamp has no time zone.
+        """
+        from oxios_state.transcript import render
+
+        return render(self)
+
     def set_active_seed(self, seed_id: str | None) -> None:
         """Set the active seed, or none.
 
@@ -223,6 +235,18 @@ def _checked(value: _T, kind: type[_T]) -> _T:
     if not isinstance(value, kind):
         raise TypeError(f"a {kind.__name__} is expected, not {type(value).__name__}")
     return value
+
+
+_LONGEST_TITLE = 60
+
+
+def title_of(session: Session) -> str | None:
+    """Give the title of a session, as `SessionSummary` has it."""
+    title = session.metadata.get("title")
+    if title and isinstance(title, str):
+        return title
+    lines = session.user_messages[0].content.strip().splitlines() if session.user_messages else []
+    return lines[0][:_LONGEST_TITLE].rstrip() if lines else None
 
 
 @attrs.frozen

@@ -7,12 +7,11 @@ from typing import Any
 
 from oxios_state import codec, files, names, reading
 from oxios_state.errors import CorruptStateError, StateError
-from oxios_state.model import Session, SessionSummary
+from oxios_state.model import Session, SessionSummary, title_of
 from oxios_state.revisions import Revision
 from oxios_state.summarycache import Entry, SummaryCache
 
 SESSIONS = "sessions"
-_LONGEST_TITLE = 60
 _log = logging.getLogger("oxios_state")
 
 
@@ -88,7 +87,7 @@ def summarise(session: Session) -> SessionSummary:
         message_count=len(session.user_messages),
         active_seed_id=session.active_seed_id,
         project_id=_project_id(session),
-        title=_title(session),
+        title=title_of(session),
         created_at=session.created_at,
         updated_at=session.updated_at,
     )
@@ -101,11 +100,3 @@ def _project_id(session: Session) -> str | None:
     candidates: list[Any] = [session.extra.get("project_id"), session.metadata.get("project_id")]
     candidates += listed if isinstance(listed, list) else []
     return next((candidate for candidate in candidates if candidate and isinstance(candidate, str)), None)
-
-
-def _title(session: Session) -> str | None:
-    title = session.metadata.get("title")
-    if title and isinstance(title, str):
-        return title
-    lines = session.user_messages[0].content.strip().splitlines() if session.user_messages else []
-    return lines[0][:_LONGEST_TITLE].rstrip() if lines else None

@@ -26,6 +26,8 @@ FLOORS = [
         "model",
         "turns",
         "steps",
+        "quotation",
+        "transcript",
         "pruning",
         "locks",
         "names",

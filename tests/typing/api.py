@@ -85,6 +85,7 @@ assert_type(session.turns()[0].message, UserMessage | None)
 assert_type(session.turns()[0].response, AgentResponse | None)
 assert_type(session.turns()[0].steps, tuple[TrajectoryStepRecord, ...])
 assert_type(session.turns()[0].started, datetime | None)
+assert_type(session.to_markdown(), str)
 with session.step("bash", {"cmd": "ls"}, tool_call_id="call_0") as step:
     assert_type(step, RunningStep)
     step.output, step.is_error = "total 0", False
