@@ -71,7 +71,7 @@ def main() -> None:
         alone(options)
         return
     results = {}
-    others = os.getloadavg()[0]  # what is measured beside other work is measured badly: times double, waits more
+    load = os.getloadavg()[0]  # above 1, others worked too: times double, waits more, and ratios are rough
     given = ["--alone"] + ["--quick"] * options.quick
     given += ["--directory", options.directory] if options.directory else []
     for name in names:
@@ -79,7 +79,7 @@ def main() -> None:
         results[name] = child("bench.py", name, *given)
         print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     print(f"{platform.python_implementation()} {platform.python_version()}, {platform.system()}, ", end="")
-    print(f"{os.cpu_count()} processors, of which other programs used about {others:.1f} before; ", end="")
+    print(f"{os.cpu_count()} processors, load {load:.1f} before and {os.getloadavg()[0]:.1f} after; ", end="")
     print(", ".join(f"{package} {version(package)}" for package in ("orjson", *PACKAGES)))
     if rows := [Row(*row) for name in TABLE for row in results.get(name, [])]:
         print(f"\n{table(rows)}")

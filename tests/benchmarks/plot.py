@@ -22,9 +22,7 @@ def draw(panels: list[Panel], path: Path) -> None:
     """Draw the panels as an SVG file of text and lines, which the same figures make the same again."""
     matplotlib = import_module("matplotlib")
     matplotlib.use("svg")
-    matplotlib.rcParams.update(
-        {"svg.hashsalt": "oxios_state", "svg.fonttype": "none", "font.size": 8, "font.sans-serif": ["DejaVu Sans"]}
-    )
+    matplotlib.rcParams.update(STYLE)
     figure, grid = import_module("matplotlib.pyplot").subplots(2, 2, figsize=(9, 7), layout="constrained")
     for axes, panel in zip(grid.flat, panels, strict=True):
         for name, curve in panel.curves.items():
