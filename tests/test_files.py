@@ -208,7 +208,8 @@ def test_a_removal_is_synced_and_a_move_is_synced_first_where_it_goes(
     tmp_path: Path, events: list[tuple[str, str]], *, durable: bool
 ) -> None:
     def since() -> list[tuple[str, str]]:
-        happened = events.copy()
+        # A prune writes its cache of summaries when the files have become old enough for that.
+        happened = [event for event in events if "summaries.json" not in event[1]]
         events.clear()
         return happened
 
