@@ -30,8 +30,13 @@ if TYPE_CHECKING:
     from oxios_state.turns import Turn
 
     converter: Converter
+    """The cattrs converter of all stores, for `StateStore.load_json` and `StateStore.save_json` of classes of your own.
+
+    Register a hook on it for what it does not know.
+    """
 
 __version__ = "0.1.0"
+"""The release."""
 
 __all__ = [
     "AgentResponse",

@@ -103,7 +103,7 @@ class SessionStore(DocumentStore):
         return self._recent.load(self._session_path(session_id))
 
     def list_sessions(self) -> list[SessionSummary]:
-        """Summarise all sessions: the latest `updated_at` first, ties by id.
+        """Summarise all sessions: the latest ``updated_at`` first, ties by id.
 
         A file that cannot be read is left out, with a warning in the log ``oxios_state`` that says which and why.
         """

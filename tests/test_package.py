@@ -1,9 +1,8 @@
-"""The package as a whole: what it exports and documents, how it is laid out, and the examples in its documentation."""
+"""The package as a whole: what it exports and documents, how it is laid out, and what it imports."""
 
 from __future__ import annotations
 
 import ast
-import doctest
 import inspect
 import re
 import subprocess
@@ -14,7 +13,6 @@ import pytest
 
 import oxios_state
 
-PROJECT = Path(__file__).parents[1]
 PACKAGE = Path(oxios_state.__file__).parent
 FLOORS = [
     {"errors"},
@@ -90,33 +88,6 @@ def test_a_module_is_short_and_imports_from_its_floor_or_below(path: Path) -> No
             module = (node.module or "").removeprefix("oxios_state").removeprefix(".")
             for imported in [module] if module else [alias.name for alias in node.names]:
                 assert any(imported in floor for floor in FLOORS[: floor + 1]), f"{path.stem} imports {imported}"
-
-
-@pytest.mark.parametrize(
-    "path", [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))], ids=lambda p: p.name
-)
-def test_the_examples_of_the_documentation_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    results = doctest.testfile(str(path), module_relative=False)
-    assert results.failed == 0
-    if path.name == "README.md":
-        assert results.attempted > 10
-
-
-def test_the_commands_of_the_readme_are_these() -> None:
-    readme = (PROJECT / "README.md").read_text()
-    assert "    python -m pip install . && python docs/quickstart.py " in readme
-    assert "    python -m pip install nox && nox " in readme
-
-
-@pytest.mark.parametrize("own", [False, True])
-def test_the_quickstart_does_the_main_job(tmp_path: Path, *, own: bool) -> None:
-    arguments = [str(tmp_path / "state")] if own else []
-    quickstart = PROJECT / "docs/quickstart.py"
-    done = subprocess.run([sys.executable, quickstart, *arguments], capture_output=True, text=True, check=True)
-    assert "There are 3." in done.stdout
-    assert "unchanged:     True" in done.stdout
-    assert ("would move 0 sessions" if own else "moved 3 sessions") in done.stdout
 
 
 def _modules_after(statement: str) -> set[str]:

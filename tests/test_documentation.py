@@ -1,0 +1,148 @@
+"""The documentation: its examples run, it names everything public, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import os
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import oxios_state
+
+PROJECT = Path(__file__).parents[1]
+DOCS = PROJECT / "docs"
+EXAMPLES = DOCS / "examples"
+PAGES = [
+    PROJECT / "README.md",
+    *sorted(path for path in DOCS.rglob("*.md") if not path.is_relative_to(DOCS / "sample_state")),
+]
+FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(PROJECT).as_posix()
+
+
+def _blocks(path: Path, language: str) -> list[str]:
+    return [block for found, block in FENCE.findall(path.read_text(encoding="utf-8")) if found == language]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_name)
+def test_the_examples_of_a_page_run(path: Path, home: Path) -> None:
+    unfenced = re.sub(r"^```.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)  # an output ends at a fence
+    test = doctest.DocTestParser().get_doctest(unfenced, {"__name__": "__main__"}, _name(path), str(path), 0)
+    assert doctest.DocTestRunner().run(test).failed == 0
+    if path.name == "README.md":
+        assert len(test.examples) > 10
+
+
+@pytest.mark.parametrize("module", [module.name for module in pkgutil.iter_modules(oxios_state.__path__)])
+def test_the_examples_of_docstrings_run(module: str, home: Path) -> None:
+    assert doctest.testmod(importlib.import_module(f"oxios_state.{module}")).failed == 0
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_name)
+def test_a_page_has_no_code_that_is_not_run(path: Path) -> None:
+    fences = {language for language, _ in FENCE.findall(path.read_text(encoding="utf-8"))}
+    run = {"pycon", "console", "{code-cell}", "{literalinclude}"}
+    assert fences <= run | {"text", "{toctree}", "{eval-rst}", "{include}"}
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if _blocks(path, "{code-cell}")], ids=_name)
+def test_the_cells_of_a_notebook_run_and_show_what_they_give(
+    path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, object] = {"__name__": "__main__"}
+    for cell in _blocks(path, "{code-cell}"):
+        *statements, last = ast.parse(cell).body
+        if not isinstance(last, ast.Expr):
+            statements.append(last)
+        exec(compile(ast.Module(statements, []), path.name, "exec", dont_inherit=True), names)
+        if isinstance(last, ast.Expr):
+            shown = eval(compile(ast.Expression(last.value), path.name, "eval", dont_inherit=True), names)
+            assert getattr(shown, "_repr_html_", shown.__repr__)()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the commands are those of a POSIX shell")
+@pytest.mark.parametrize("path", [path for path in PAGES if _blocks(path, "console")], ids=_name)
+def test_the_commands_of_a_page_print_what_it_says(path: Path, home: Path) -> None:
+    (home / "docs").mkdir()
+    for needed in (EXAMPLES, DOCS / "sample_state"):
+        shutil.copytree(needed, home / "docs" / needed.name)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for block in _blocks(path, "console"):
+        for command, expected in re.findall(r"^\$ ([^\n]*)\n((?:(?!\$ )[^\n]*\n)*)", block, re.MULTILINE):
+            done = subprocess.run(
+                ["bash", "-c", command],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                check=False,
+            )
+            assert done.stdout == expected, command
+
+
+def test_the_tests_that_the_documentation_shows_pass(home: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLES)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_an_example_is_shown_on_some_page() -> None:
+    shown = {
+        (path.parent / name).resolve()
+        for path in PAGES
+        for name in re.findall(r"^```\{literalinclude\} (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert shown == set(EXAMPLES.glob("*.py"))
+
+
+def test_the_reference_names_everything_public_and_nothing_else() -> None:
+    reference = "\n".join(path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md"))
+    named = re.findall(r"^\.\. auto(?:class|exception|data|function):: oxios_state\.(\w+)$", reference, re.MULTILINE)
+    assert sorted(named) == oxios_state.__all__
+
+
+def test_the_reference_of_the_store_names_each_of_its_methods_once() -> None:
+    named = re.findall(r"^\.\. auto\w+:: StateStore\.(\w+)$", (DOCS / "reference/store.md").read_text(), re.MULTILINE)
+    assert sorted(named) == [name for name in dir(oxios_state.StateStore) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_name)
+def test_a_link_within_the_project_leads_to_a_file(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_commands_of_the_readme_are_these() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert "    python -m pip install . && python docs/quickstart.py " in readme
+    assert "    python -m pip install nox && nox " in readme
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_quickstart_does_the_main_job(tmp_path: Path, *, own: bool) -> None:
+    arguments = [str(tmp_path / "state")] if own else []
+    done = subprocess.run(
+        [sys.executable, DOCS / "quickstart.py", *arguments], capture_output=True, text=True, check=True
+    )
+    assert "There are 3." in done.stdout
+    assert "unchanged:     True" in done.stdout
+    assert ("would move 0 sessions" if own else "moved 3 sessions") in done.stdout
