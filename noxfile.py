@@ -87,13 +87,27 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "report", env=env)
 
 
+REMOTE = re.compile(
+    r"""<(?:script|img|iframe|source)\b[^>]*\bsrc=["']?(?:https?:)?//"""
+    r"""|<link\b[^>]*\bhref=["']?(?:https?:)?//|url\(["']?(?:https?:)?//|@import\b"""
+)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Run the main job as the README does, on the files that ship with it and on a directory of the reader's."""
-    session.install(".")
+    """Run the main job as the README does, and build the documentation: a warning is an error."""
+    session.install(".", *_group("docs"))
     session.run("python", "docs/quickstart.py")
     own = shutil.copytree("docs/sample_state", session.create_tmp() + "/state", dirs_exist_ok=True)
     session.run("python", "docs/quickstart.py", str(own))
+    built = Path(session.create_tmp(), "html")
+    shutil.rmtree(built, ignore_errors=True)
+    options = ["-q", "-E", "-W", "--keep-going", "-d", f"{built}.doctrees"]
+    session.run("python", "-m", "sphinx", *options, "docs", str(built), env={"IPYTHONDIR": session.create_tmp()})
+    for path in [*built.rglob("*.html"), *built.rglob("*.css")]:
+        if found := REMOTE.search(path.read_text(encoding="utf-8")):
+            session.error(f"{path} would load something from elsewhere: {found[0]}")
+    session.log(f"open {built}/index.html")
 
 
 TORTURES = {

@@ -1,0 +1,73 @@
+"""How Sphinx builds these pages: ``nox -s docs``. Nothing is fetched, and the tutorial is run."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import oxios_state
+
+project = "oxios_state"
+author = copyright = "The developers of oxios_state"  # noqa: A001  # Sphinx's name for it
+release = version = oxios_state.__version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build", "sample_state"]
+default_role = "py:obj"  # a name in backticks in a docstring is a reference, and is checked
+nitpicky = True
+# What the docstrings name from elsewhere.
+nitpick_ignore_regex = [
+    ("py:.*", rf"(({module})\.)?({name})")
+    for module, name in [
+        ("collections.abc", "Callable|Iterable|Iterator|Sequence"),
+        ("cattrs|cattrs.converters", "Converter|StructureHandlerNotFoundError"),
+        ("contextlib", "AbstractContextManager"),
+        ("datetime", "datetime|timedelta|datetime.timedelta"),
+        ("decimal", "Decimal"),
+        ("enum", "Enum"),
+        ("os", "PathLike"),
+        ("oxios_state.revisions", "Revision"),
+        ("pathlib", "Path"),
+        ("uuid", "UUID"),
+    ]
+]
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+napoleon_attr_annotations = False  # the signature has them
+toc_object_entries_show_parents = "hide"
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 90
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 60
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # nothing from another server
+nb_merge_streams = True
+
+html_theme = "furo"
+pygments_dark_style = "github-dark"
+html_title = f"oxios_state {release}"
+html_copy_source = False
+html_show_sphinx = False
+
+
+def setup(app: Any) -> None:
+    """Have signatures say what a reader can use."""
+    app.connect("autodoc-process-signature", _make_legible)
+
+
+def _make_legible(*event: Any) -> tuple[str, str] | None:
+    _app, what, _name, thing, _options, arguments, returned = event
+    if arguments is None:
+        return None
+    if what == "method" and hasattr(thing, "__wrapped__"):  # a generator that is made a context manager
+        returned = re.sub("^Iterator", "AbstractContextManager", returned)
+    arguments = arguments.replace("= NOTHING", "= ...").replace(
+        "= FrozenDict({})", "= {}"
+    )  # ...: attrs calls a factory
+    return re.sub(r"= <built-in function (\w+)>", r"= \1", arguments), returned
