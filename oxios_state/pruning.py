@@ -79,6 +79,11 @@ class PruneThrottle:
     Raises:
         TypeError: If *cooldown* is neither a number nor a timedelta.
         ValueError: If *cooldown* is negative or not a number.
+
+    Example:
+        >>> throttle = PruneThrottle(timedelta(hours=1))
+        >>> throttle.should_prune(), throttle.should_prune()
+        (True, False)
     """
 
     def __init__(self, cooldown: float | timedelta, *, clock: Callable[[], float] = time.monotonic) -> None:

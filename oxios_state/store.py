@@ -46,6 +46,14 @@ class StateStore(SessionStore):
     Raises:
         TypeError: If an argument is of another type.
         ValueError: If *lock_timeout* is negative or not finite, or *cache_bytes* negative.
+
+    Example:
+        >>> store = StateStore("~/oxios")
+        >>> session = store.get_or_create_session("ada", "first")
+        >>> with store.edit_session("first") as session:
+        ...     session.add_user_message("List the files")
+        >>> [summary.title for summary in store.list_sessions()]
+        ['List the files']
     """
 
     def prune(

@@ -35,6 +35,11 @@ class Timestamp(datetime):
 
     Raises:
         ValueError: If *nanosecond* or another part is out of range.
+
+    Example:
+        >>> moment = Timestamp(2026, 3, 1, 8, tzinfo=UTC, nanosecond=7)
+        >>> moment.nanosecond, moment > datetime(2026, 3, 1, 8, tzinfo=UTC)
+        (7, True)
     """
 
     __slots__ = ("_nanosecond",)

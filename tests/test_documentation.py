@@ -24,6 +24,9 @@ PAGES = [
     PROJECT / "README.md",
     *sorted(path for path in DOCS.rglob("*.md") if not path.is_relative_to(DOCS / "sample_state")),
 ]
+MODULES = [
+    module.name for module in pkgutil.iter_modules(oxios_state.__path__) if module.name != "__main__"
+]  # which runs
 FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
