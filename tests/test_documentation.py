@@ -24,9 +24,7 @@ PAGES = [
     PROJECT / "README.md",
     *sorted(path for path in DOCS.rglob("*.md") if not path.is_relative_to(DOCS / "sample_state")),
 ]
-MODULES = [
-    module.name for module in pkgutil.iter_modules(oxios_state.__path__) if module.name != "__main__"
-]  # which runs
+MODULES = {module.name for module in pkgutil.iter_modules(oxios_state.__path__)} - {"__main__"}  # which runs
 FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -55,7 +53,7 @@ def test_the_examples_of_a_page_run(path: Path, home: Path) -> None:
         assert len(test.examples) > 10
 
 
-@pytest.mark.parametrize("module", [module.name for module in pkgutil.iter_modules(oxios_state.__path__)])
+@pytest.mark.parametrize("module", sorted(MODULES))
 def test_the_examples_of_docstrings_run(module: str, home: Path) -> None:
     assert doctest.testmod(importlib.import_module(f"oxios_state.{module}")).failed == 0
 
