@@ -51,13 +51,12 @@ nb_merge_streams = True
 
 html_theme = "furo"
 pygments_dark_style = "github-dark"
-html_theme_options = {
-    "dark_css_variables": {
-        "mystnb-source-border-color": "var(--color-background-border)",
-        "mystnb-source-margin-color": "var(--color-brand-primary)",
-    },
-    "light_css_variables": {"mystnb-source-margin-color": "var(--color-brand-primary)"},
+_CELLS = {
+    "mystnb-source-bg-color": "var(--color-code-background)",
+    "mystnb-source-border-color": "var(--color-background-border)",
+    "mystnb-source-margin-color": "var(--color-brand-primary)",
 }
+html_theme_options = {"light_css_variables": _CELLS, "dark_css_variables": _CELLS}
 html_title = f"oxios_state {release}"
 html_copy_source = False
 html_show_sphinx = False
