@@ -25,6 +25,7 @@ PAGES = [
     *sorted(path for path in DOCS.rglob("*.md") if not path.is_relative_to(DOCS / "sample_state")),
 ]
 MODULES = {module.name for module in pkgutil.iter_modules(oxios_state.__path__)} - {"__main__"}  # which runs
+END = "-- the end of what a command printed --"
 FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -87,17 +88,18 @@ def test_the_commands_of_a_page_print_what_it_says(path: Path, home: Path) -> No
     for needed in (EXAMPLES, DOCS / "sample_state"):
         shutil.copytree(needed, home / "docs" / needed.name)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    for block in _blocks(path, "console"):
-        for command, expected in re.findall(r"^\$ ([^\n]*)\n((?:(?!\$ )[^\n]*\n)*)", block, re.MULTILINE):
-            done = subprocess.run(
-                ["bash", "-c", command],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                encoding="utf-8",
-                check=False,
-            )
-            assert done.stdout == expected, command
+    said = re.findall(r"^\$ ([^\n]*)\n((?:(?!\$ )[^\n]*\n)*)", "".join(_blocks(path, "console")), re.MULTILINE)
+    done = subprocess.run(
+        ["bash"],
+        input="".join(f"{command}\necho {END}\n" for command, _ in said),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+    printed = done.stdout.split(f"{END}\n")[:-1]
+    assert list(zip((command for command, _ in said), printed, strict=True)) == said
 
 
 def test_the_tests_that_the_documentation_shows_pass(home: Path) -> None:
