@@ -26,7 +26,6 @@ class RunningStep:
         output: What the tool gave: the record keeps the first 500 characters of its text. None, as it is at first, is
             no text.
         is_error: Whether the tool failed. An exception that leaves the block says so by itself.
-        tool_call_id: The id of the call, fixed.
     """
 
     __slots__ = ("_tool_call_id", "is_error", "output")  # a misspelt attribute is an error

@@ -8,6 +8,7 @@ import importlib
 import os
 import pkgutil
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ PAGES = [
 ]
 MODULES = {module.name for module in pkgutil.iter_modules(oxios_state.__path__)} - {"__main__"}  # which runs
 END = "-- the end of what a command printed --"
-FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^(`{3,})(\S*)[^\n]*\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 
 
 def _name(path: Path) -> str:
@@ -34,11 +35,13 @@ def _name(path: Path) -> str:
 
 
 def _blocks(path: Path, language: str) -> list[str]:
-    return [block for found, block in FENCE.findall(path.read_text(encoding="utf-8")) if found == language]
+    return [block for _, found, block in FENCE.findall(path.read_text(encoding="utf-8")) if found == language]
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    if paths := os.environ.get("PYTHONPATH"):
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(os.path.abspath, paths.split(os.pathsep))))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -47,7 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("path", PAGES, ids=_name)
 def test_the_examples_of_a_page_run(path: Path, home: Path) -> None:
-    unfenced = re.sub(r"^```.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)  # an output ends at a fence
+    unfenced = FENCE.sub("\n\\3\n", path.read_text(encoding="utf-8"))  # as an output ends at a blank line
     test = doctest.DocTestParser().get_doctest(unfenced, {"__name__": "__main__"}, _name(path), str(path), 0)
     assert doctest.DocTestRunner().run(test).failed == 0
     if path.name == "README.md":
@@ -61,7 +64,7 @@ def test_the_examples_of_docstrings_run(module: str, home: Path) -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=_name)
 def test_a_page_has_no_code_that_is_not_run(path: Path) -> None:
-    fences = {language for language, _ in FENCE.findall(path.read_text(encoding="utf-8"))}
+    fences = {language for _, language, _ in FENCE.findall(path.read_text(encoding="utf-8"))}
     run = {"pycon", "console", "{code-cell}", "{literalinclude}"}
     assert fences <= run | {"text", "{toctree}", "{eval-rst}", "{include}"}
 
@@ -87,7 +90,12 @@ def test_the_commands_of_a_page_print_what_it_says(path: Path, home: Path) -> No
     (home / "docs").mkdir()
     for needed in (EXAMPLES, DOCS / "sample_state"):
         shutil.copytree(needed, home / "docs" / needed.name)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    programs = home / "bin"
+    programs.mkdir()
+    for name, options in {"python": ""}.items():
+        (programs / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {options} "$@"\n')
+        (programs / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     said = re.findall(r"^\$ ([^\n]*)\n((?:(?!\$ )[^\n]*\n)*)", "".join(_blocks(path, "console")), re.MULTILINE)
     done = subprocess.run(
         ["bash"],
@@ -119,7 +127,8 @@ def test_an_example_is_shown_on_some_page() -> None:
 
 def test_the_reference_names_everything_public_and_nothing_else() -> None:
     reference = "\n".join(path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md"))
-    named = re.findall(r"^\.\. auto(?:class|exception|data|function):: oxios_state\.(\w+)$", reference, re.MULTILINE)
+    directives = r"^\.\. auto(?:class|exception|data|function):: oxios_state\.(\w+)(?:\(\))?$"
+    named = re.findall(directives, reference, re.MULTILINE)
     assert sorted(named) == oxios_state.__all__
 
 
