@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 Identity = tuple[int, int, int, int, int]
 """Device, inode, size in bytes, modification time and change time in nanoseconds."""
 NO_FILE: Identity = (0, 0, 0, 0, 0)
+UNKNOWN = b""
+"""The digest of a content that was not kept: an empty file's is another."""
 
 _SECOND = 10**9  # nanoseconds
 _TICK = _SECOND // 10  # longer than the tick of any system's clock, and some more for that of a file server
 _COARSE_TICK = 21 * _SECOND // 10  # FAT keeps every other second
 _WINDOWS = sys.platform == "win32"
-_MARK_UNIT = 100  # nanoseconds: what NTFS and SMB keep
+_MICROSECOND = 1000  # nanoseconds
+_KEPT = 100  # nanoseconds: what NTFS and SMB keep of a time
 
 
 def identity_of(status: os.stat_result) -> Identity:
@@ -52,16 +55,23 @@ def mark(descriptor: int, token: int) -> int | None:
         token: A random number.
 
     Returns:
-        The time in nanoseconds; None where that is not possible.
+        The time in nanoseconds, for `is_marked`; None where that is not possible.
     """
     if os.utime not in os.supports_fd:
         return None
-    moment = (time.time_ns() // _MARK_UNIT - 1 - token % 2**16) * _MARK_UNIT
+    # Never a whole microsecond, even when cut: what keeps no less of a time, where many are the same, shows it altered.
+    below = _KEPT + token % (_MICROSECOND - _KEPT)
+    moment = (time.time_ns() // _MICROSECOND - 1 - token // _MICROSECOND % 2**13) * _MICROSECOND + below
     try:
         os.utime(descriptor, ns=(moment, moment))
     except OSError:
         return None  # a file system without it: its files are compared by what they hold
     return moment
+
+
+def is_marked(status: os.stat_result, marked: int) -> bool:
+    """Say whether a file still has its mark."""
+    return status.st_mtime_ns in {marked, marked // _KEPT * _KEPT}
 
 
 class Revision:
@@ -70,6 +80,7 @@ class Revision:
     Args:
         identity: The file's identity then, if it can be trusted.
         content: What it held, in pieces.
+        digest: What stands for the content, if that is known; `UNKNOWN` if that is not, which no content is like.
     """
 
     __slots__ = ("_digest", "content", "identity")
@@ -99,8 +110,8 @@ class Revision:
         return self._digest
 
     def slim(self) -> Revision:
-        """Give this without the content: told from the identity, if that can be trusted, else from the digest."""
-        return Revision(self.identity, (), self.digest if self.identity is None else None)
+        """Give this without the content: told from the identity alone, if that can be trusted, else from the digest."""
+        return Revision(self.identity, (), self.digest if self.identity is None else UNKNOWN)
 
     def holds(self, raw: bytes) -> bool:
         """Say whether this is the revision of a file that holds *raw*."""

@@ -104,7 +104,7 @@ class Staged:
             return None
         with suppress(OSError):
             status = os.fstat(self._descriptor)  # after the rename, which changes the identity
-            if status.st_mtime_ns == self._mark:
+            if revisions.is_marked(status, self._mark):
                 return identity_of(status)
         return None
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from oxios_state import files, reading, staging, timestamps
 from oxios_state.errors import StateError
 from oxios_state.model import SessionSummary
-from oxios_state.revisions import Revision
+from oxios_state.revisions import UNKNOWN, Revision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,7 +115,7 @@ def _decode(raw: bytes) -> dict[str, Entry]:
         name, identity, count, user_id, seed_id, project_id, title, _, _ = row
         session_id = name.removesuffix(".json")
         summary = SessionSummary(session_id, user_id, count, seed_id, project_id, title, created, updated)
-        found[name] = Entry(Revision(tuple(identity), ()), summary)
+        found[name] = Entry(Revision(tuple(identity), (), UNKNOWN), summary)
     return found
 
 
