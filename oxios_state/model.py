@@ -46,7 +46,7 @@ def _session_id(value: str | None) -> SessionId:
         return SessionId.new()
     if not isinstance(value, str):
         raise TypeError(f"'id' must be str or None, not {type(value).__name__}")
-    return value if isinstance(value, SessionId) else SessionId(value)
+    return value if type(value) is SessionId else SessionId(str.__str__(value))
 
 
 @attrs.define
