@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from oxios_state import codec, reading
+from oxios_state import codec, reading, sessiontext
 from oxios_state.frozen import freeze, thaw
 from oxios_state.model import Session
 from oxios_state.revisions import Revision
@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
     from oxios_state.revisions import Identity
 
-_COST = 5  # bytes of memory for each byte of a document: measured, for its text and the objects made of it
+# What a kept session takes in memory: so much, and so much for each byte of its document. Measured: for what the kernel
+# or this library wrote it is the most, which many small objects take; text with an emoji takes 6 bytes for one, most
+# sessions 2 to 4. What others write without spaces and line breaks may take 20.
+_OVERHEAD = 3000
+_PER_BYTE = 8
 _NOTHING = SessionText(b"", {}, b"", exact=False)
 
 
@@ -44,7 +48,8 @@ class RecentSessions:
         return RecentSessions, (self.limit,)
 
     def _forget(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # for the handler of a signal that comes while its thread has it
+        self._busy = False
         # What a file of this identity holds, the latest last: as it was loaded, or as it was saved.
         self._kept: OrderedDict[str, tuple[Identity, Session | SessionText]] = OrderedDict()
         self._cost = 0
@@ -79,11 +84,11 @@ class RecentSessions:
         self._put(path, identity, _twin(session, freeze))
         return session
 
-    def keep(self, path: Path, session: Session) -> None:
-        """Keep a session that was just saved."""
-        if session.revision is not None and isinstance(session.revision.content, SessionText):
-            text = session.revision.content
-            self._put(path, session.revision.identity, _twin(session, freeze) if text.is_exact else text)
+    def keep(self, path: Path, revision: Revision, image: Session | SessionText) -> None:
+        """Keep the `image_of` a session that was just saved."""
+        if isinstance(image, Session):
+            image.revision = revision
+        self._put(path, revision.identity, image)
 
     def known(self, path: Path) -> Identity | None:
         """Give the identity under which a session is kept, if it is."""
@@ -96,16 +101,46 @@ class RecentSessions:
     def _put(self, path: Path, identity: Identity | None, what: Session | SessionText) -> None:
         self._forget_if_forked()
         with self._lock:
-            self._drop(self._kept.pop(str(path), None))
-            if identity is not None and identity[2] * _COST <= self.limit:
-                self._kept[str(path)] = identity, what
-                self._cost += identity[2] * _COST
-            while self._cost > self.limit:
-                self._drop(self._kept.popitem(last=False)[1])
+            if self._busy:
+                return  # in a signal handler: what it interrupted goes on later
+            self._busy = True
+            try:
+                self._replace(str(path), identity, what)
+            except BaseException:  # an interrupt from the keyboard, wherever it comes
+                self._kept.clear()
+                self._cost = 0
+                raise
+            finally:
+                self._busy = False
+
+    def _replace(self, path: str, identity: Identity | None, what: Session | SessionText) -> None:
+        self._drop(self._kept.pop(path, None))
+        if identity is not None and _cost(identity) <= self.limit:
+            self._kept[path] = identity, what
+            self._cost += _cost(identity)
+        while self._cost > self.limit:
+            self._drop(self._kept.popitem(last=False)[1])
 
     def _drop(self, kept: tuple[Identity, Session | SessionText] | None) -> None:
         if kept is not None:
-            self._cost -= kept[0][2] * _COST
+            self._cost -= _cost(kept[0])
+
+
+def _cost(identity: Identity) -> int:
+    return _OVERHEAD + _PER_BYTE * identity[2]
+
+
+def image_of(session: Session, path: Path) -> tuple[SessionText, Session | SessionText]:
+    """Write a session: its text, and what is to be kept of it once that is saved.
+
+    Both are of the same moment: whoever shares it with another thread may change it while it is saved.
+
+    Raises:
+        UnsupportedValueError: If the kernel could not read it back.
+    """
+    image = _twin(session, dict)
+    text = sessiontext.encode(image, path)
+    return text, _twin(image, freeze) if text.is_exact else text
 
 
 _MEMBERS = [vars(Session)[field.name] for field in attrs.fields(Session)]

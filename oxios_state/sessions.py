@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from oxios_state import codec, files, names, reading, sessiontext, staging
+from oxios_state import codec, files, names, reading, recent, staging
 from oxios_state.documents import DocumentStore
 from oxios_state.errors import SessionConflictError, SessionNotFoundError, SessionOwnerError
 from oxios_state.model import Session, SessionSummary
@@ -162,7 +162,8 @@ class SessionStore(DocumentStore):
         return self._session_path(session.id)
 
     def _save_session(self, session: Session, path: Path, *, only_unchanged: bool) -> None:
-        with staging.Staged(self._tree, path, sessiontext.encode(session, path)) as staged:
+        text, image = recent.image_of(session, path)
+        with staging.Staged(self._tree, path, text) as staged:
             if not only_unchanged:
                 known = {session.revision.identity if session.revision else None, self._recent.known(path)}
                 self._keep_if_corrupt(path, codec.decode_named, known)
@@ -170,7 +171,7 @@ class SessionStore(DocumentStore):
                 if only_unchanged:
                     _check_unchanged(session.revision, path)
                 session.revision = staged.replace()
-            self._recent.keep(path, session)
+            self._recent.keep(path, session.revision, image)
             staged.sync()
 
 
