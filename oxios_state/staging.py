@@ -172,7 +172,7 @@ def _replace(source: str, target: Path) -> None:
 
 
 def sweep(tree: files.Tree) -> list[Path]:
-    """Remove the temporary files whose writer is dead, in all categories, and say which.
+    """Remove the temporary files whose writer is dead, in all categories and beside them, and say which.
 
     A writer of this library holds a lock on its file until it is renamed, so a file without one has no writer. The
     kernel's, and on Windows all, are taken for dead after an hour.

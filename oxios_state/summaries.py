@@ -82,7 +82,7 @@ def _warn(problem: object) -> None:
 def summarise(session: Session) -> SessionSummary:
     """Make a session's summary."""
     return SessionSummary(
-        id=session.id,
+        id=str(session.id),
         user_id=session.user_id,
         message_count=len(session.user_messages),
         active_seed_id=session.active_seed_id,

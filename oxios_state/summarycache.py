@@ -8,6 +8,7 @@ what cannot be written is not there for the next process. Nothing else depends o
 from __future__ import annotations
 
 import logging
+import os
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,8 @@ class SummaryCache:
         if len(identities.items() ^ self._written.items()) * _SHARE <= len(rows):
             return
         try:
+            if not os.path.isdir(self._tree.base):  # deleted since it was listed
+                return
             self._tree.make_own_directory("cache")
             with staging.Staged(self._tree, self._path(), _encode(rows)) as staged:
                 staged.replace()
