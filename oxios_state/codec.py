@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from functools import cache, partial
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -246,6 +248,15 @@ def _kernel() -> Converter:
     return made
 
 
+def _structure_at_once(value: Any, cls: type) -> Any:
+    """Structure what is the caller's to change later: nothing of it is left to be read then."""
+    instance: Any = _kernel().structure(value, cls)
+    if cls is Session:
+        for key in RECORDS:
+            deque(map(attrgetter("timestamp"), getattr(instance, key)), maxlen=0)
+    return instance
+
+
 @cache
 def converter() -> Converter:
     """Make the cattrs converter of all stores, where users register hooks for classes of their own.
@@ -253,7 +264,7 @@ def converter() -> Converter:
     Like the other it is made when it is first needed: a tenth of what importing this package costs.
     """
     made = make_converter()
-    made.register_structure_hook_factory(_is_ours, lambda cls: lambda value, _: _kernel().structure(value, cls))
+    made.register_structure_hook_factory(_is_ours, lambda cls: lambda value, _: _structure_at_once(value, cls))
     made.register_unstructure_hook_factory(
         lambda cls: _is_ours(cls) or cls is SessionId, lambda _: lambda value: _kernel().unstructure(value)
     )
