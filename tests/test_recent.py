@@ -1,4 +1,4 @@
-"""The sessions that a store keeps in memory: what is handed out is the caller's alone, and nothing that interrupts harms."""
+"""The sessions that a store keeps in memory: each caller gets its own, and nothing that interrupts does harm."""
 
 from __future__ import annotations
 
