@@ -28,6 +28,7 @@ from pathlib import Path
 import attrs
 from operations import Operation
 
+import oxios_state.store
 from oxios_state import PruneConfig, Session, StateError, StateStore, revisions, summarycache
 
 CALLS = """
@@ -181,7 +182,9 @@ def _child(base: Path, operation: Operation, fault: Fault, link: Connection) -> 
     handler.emit = lambda record: log.append(_plain(record.getMessage(), base))  # type: ignore[method-assign]
     logging.getLogger("oxios_state").addHandler(handler)
     logging.getLogger("oxios_state").propagate = False
-    revisions._TICK = revisions._COARSE_TICK = -(2**62)  # whether it is kept is not to depend on how quick this is
+    # What is called is not to depend on how quick this is: whether a file is trusted, how long a prune holds a lock.
+    revisions._TICK = revisions._COARSE_TICK = -(2**62)
+    oxios_state.store._LONGEST_HOLD = PATIENCE
     store = StateStore(base, lock_timeout=PATIENCE / 2)
     act = operation.prepare(store)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
