@@ -43,7 +43,12 @@ def decode_session(raw: bytes, path: Path) -> Session:
     Raises:
         CorruptStateError: If it is not one.
     """
-    session: Session = _structure(_kernel(), jsontext.parse(raw, path), Session, path)
+    value = jsontext.parse(raw, path)
+    try:
+        session: Session = _structure(_kernel(), value, Session, path)
+    except CorruptStateError:
+        jsontext.check_nesting(value, raw, path)  # one engine cannot even read what is much deeper: both say only that
+        raise
     return session
 
 

@@ -161,6 +161,16 @@ def test_a_deep_stack_of_the_callers_is_not_taken_for_a_deep_document(monkeypatc
         jsontext.decode(b"[" * 200 + b"]" * 200, PATH)
 
 
+@both_engines
+@pytest.mark.parametrize("depth", [126, 500, 1022, 10_000])
+def test_a_session_that_is_nested_too_deep_is_refused_in_the_same_words(depth: int) -> None:
+    nested = "[" * depth + "]" * depth
+    raw = f'{{"id": "s", "user_id": 5, "created_at": "", "updated_at": "", "metadata": {{"a": {nested}}}}}'
+    with pytest.raises(CorruptStateError) as caught:
+        codec.decode_session(raw.encode(), PATH)
+    assert (caught.value.reason, caught.value.json_path) == ("nested deeper than 127 levels", None)
+
+
 def test_a_document_that_is_all_wrong_tells_twenty_faults() -> None:
     with pytest.raises(CorruptStateError) as caught:
         codec.decode_json(b"[" + b"null, " * 1000 + b"1]", list[int], PATH)
