@@ -98,8 +98,9 @@ def peak() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def endure(name: str, engine: str, base: str) -> None:
-    """Load, list, check and save the one file of a store, within the memory that it may take."""
+def endure(name: str, engine: str, base: str, seconds: str) -> None:
+    """Load, list, check and save the one file of a store, within the memory and the time that it may take."""
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds),) * 2)  # of its own, whatever else the machine does
     special, path = SPECIALS[name], Path(base) / "sessions" / "x.json"
     jsontext._orjson = ENGINES[engine]  # type: ignore[assignment]
     StateStore(base).save_json("warm", "up", {})
@@ -145,9 +146,10 @@ def exhaust(*, short: bool) -> int:
         for name, engine in product(list(SPECIALS)[: 6 if short else None], ENGINES):
             many = SPECIALS[name].multiple > 30  # small values, of which each takes its time
             SPECIALS[name].write(path, MEGABYTE // 2 if short else MEGABYTE * (20 if many else 100))
-            command = [sys.executable, __file__, "--endure", name, engine, base]
+            seconds = 8 if short else 120
+            command = [sys.executable, __file__, "--endure", name, engine, base, str(seconds)]
             try:
-                done = subprocess.run(command, timeout=8 if short else 120, capture_output=True, text=True, check=False)
+                done = subprocess.run(command, timeout=10 * seconds, capture_output=True, text=True, check=False)
                 sys.stdout.write(done.stdout)
                 wrong = (done.stderr.strip() or f"exit {done.returncode}").splitlines()[-1] if done.returncode else ""
             except subprocess.TimeoutExpired as error:
@@ -162,7 +164,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--write", nargs=2)
-    parser.add_argument("--endure", nargs=3)
+    parser.add_argument("--endure", nargs=4)
     arguments = parser.parse_args()
     if arguments.endure:
         endure(*arguments.endure)
