@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import re
+import sys
 from typing import Any
 
 import oxios_state
@@ -15,31 +17,24 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "sample_state"]
 default_role = "py:obj"  # a name in backticks in a docstring is a reference, and is checked
 nitpicky = True
-# What the docstrings name from elsewhere.
+# What docstrings and annotations name from elsewhere.
+nitpick_ignore = [("py:obj", name) for name in dir(builtins)]
 nitpick_ignore_regex = [
-    ("py:.*", rf"(({module})\.)?({name})")
-    for module, name in [
-        ("collections.abc", "Callable|Iterable|Iterator|Sequence"),
-        ("cattrs|cattrs.converters", "Converter|StructureHandlerNotFoundError"),
-        ("contextlib", "AbstractContextManager"),
-        ("datetime", "datetime|timedelta|datetime.timedelta"),
-        ("decimal", "Decimal"),
-        ("enum", "Enum"),
-        ("os", "PathLike"),
-        ("oxios_state.revisions", "Revision"),
-        ("pathlib", "Path"),
-        ("uuid", "UUID"),
-    ]
+    ("py:.*", rf"({'|'.join(sys.stdlib_module_names)})\..*"),
+    ("py:.*", "Callable|Enum|Decimal|Iterable|Iterator|Path|PathLike|Sequence|UUID|AbstractContextManager"),
+    ("py:.*", r"(date|datetime|timedelta)"),
+    ("py:.*", r"cattrs\.(converters\.)?\w+|Converter"),
+    ("py:class", r"oxios_state\.revisions\.Revision"),  # the store's own
 ]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_attr_annotations = False  # the signature has them
+napoleon_numpy_docstring = False
 toc_object_entries_show_parents = "hide"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 90
 
-myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
 nb_execution_mode = "force"
@@ -63,8 +58,9 @@ html_show_sphinx = False
 
 
 def setup(app: Any) -> None:
-    """Have signatures say what a reader can use."""
+    """Have signatures say what a reader can use, and a property's text be no type, as napoleon would have it."""
     app.connect("autodoc-process-signature", _make_legible)
+    app.connect("autodoc-process-docstring", _begin_property, priority=400)  # before napoleon
 
 
 def _make_legible(*event: Any) -> tuple[str, str] | None:
@@ -73,7 +69,12 @@ def _make_legible(*event: Any) -> tuple[str, str] | None:
         return None
     if what == "method" and hasattr(thing, "__wrapped__"):  # a generator that is made a context manager
         returned = re.sub("^Iterator", "AbstractContextManager", returned)
-    arguments = arguments.replace("= NOTHING", "= ...").replace(
-        "= FrozenDict({})", "= {}"
-    )  # ...: attrs calls a factory
+    # What attrs calls a factory for has no default to show.
+    arguments = arguments.replace("= NOTHING", "= ...").replace("= FrozenDict({})", "= {}")
     return re.sub(r"= <built-in function (\w+)>", r"= \1", arguments), returned
+
+
+def _begin_property(*event: Any) -> None:
+    _app, what, _name, _thing, _options, lines = event
+    if what == "property" and lines:
+        lines[0] = f": {lines[0]}"  # what stands before the first colon is the type

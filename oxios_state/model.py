@@ -216,7 +216,7 @@ class Session:
 
     @property
     def exchange_count(self) -> int:
-        """How many user messages have an answer, which is the lesser of the counts of messages and responses."""
+        """How many user messages have an answer: the lesser of the counts of messages and responses."""
         return min(len(self.user_messages), len(self.agent_responses))
 
     @property
