@@ -29,7 +29,7 @@ class SessionStore(DocumentStore):
         *,
         durable: bool = True,
         lock_timeout: float = 30.0,
-        cache_bytes: int = 64 * 2**20,
+        cache_bytes: int = 128 * 2**20,
     ) -> None:
         super().__init__(base_path, durable=durable, lock_timeout=lock_timeout)
         if type(cache_bytes) is not int:
