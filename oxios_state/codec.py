@@ -36,6 +36,8 @@ RECORDS: dict[str, type[Any]] = {
 }
 """The arrays of records in a session document."""
 
+_READ_BY_BOTH = 500  # levels: of what is much deeper, one of the JSON engines can say only that it is; so both do
+
 
 def decode_session(raw: bytes, path: Path) -> Session:
     """Read a session document.
@@ -47,7 +49,8 @@ def decode_session(raw: bytes, path: Path) -> Session:
     try:
         session: Session = _structure(_kernel(), value, Session, path)
     except CorruptStateError:
-        jsontext.check_nesting(value, raw, path)  # one engine cannot even read what is much deeper: both say only that
+        if depth_exceeds(value, _READ_BY_BOTH):
+            raise CorruptStateError(path, f"nested deeper than {DEEPEST} levels") from None
         raise
     return session
 

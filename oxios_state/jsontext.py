@@ -136,18 +136,9 @@ def decode(raw: bytes, path: Path) -> Any:
         CorruptStateError: With the line and column where the text is malformed.
     """
     value = parse(raw, path)
-    check_nesting(value, raw, path)
-    return value
-
-
-def check_nesting(value: Any, raw: bytes, path: Path) -> None:
-    """Refuse a value that is nested too deep.
-
-    Raises:
-        CorruptStateError: If it is.
-    """
     if raw.count(b"[") + raw.count(b"{") > DEEPEST and depth_exceeds(value, DEEPEST):
         raise CorruptStateError(path, f"nested deeper than {DEEPEST} levels")
+    return value
 
 
 def parse(raw: bytes, path: Path) -> Any:
