@@ -91,12 +91,11 @@ class SummaryCache:
 
 def _encode(entries: Mapping[str, Entry]) -> list[bytes]:
     rows = []
-    for name, entry in entries.items():
-        summary = entry.summary
-        if summary is not None:
-            times = timestamps.render(summary.created_at), timestamps.render(summary.updated_at)
-            texts = summary.user_id, summary.active_seed_id, summary.project_id, summary.title
-            rows.append([name, entry.revision.identity, summary.message_count, *texts, *times])
+    known = [(name, entry.revision.identity, entry.summary) for name, entry in entries.items() if entry.summary]
+    for name, identity, summary in known:
+        times = timestamps.render(summary.created_at), timestamps.render(summary.updated_at)
+        texts = summary.user_id, summary.active_seed_id, summary.project_id, summary.title
+        rows.append([name, identity, summary.message_count, *texts, *times])
     from json import dumps
 
     body = dumps(rows, separators=(",", ":")).encode()

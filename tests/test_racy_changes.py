@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from oxios_state import PruneConfig, Session, SessionConflictError, StateStore, reading, revisions, staging
+from oxios_state import PruneConfig, Session, SessionConflictError, StateStore, reading, removal, revisions, staging
 from oxios_state.revisions import Identity, identity_of
 
 SECOND = 10**9
@@ -170,7 +170,8 @@ class Clock:
 
         monkeypatch.setattr(revisions, "mark", recorded)
         monkeypatch.setattr(staging, "os", SimpleNamespace(**vars(os) | {"fstat": fstat}))
-        monkeypatch.setattr(reading, "identity_of", lambda status: identity_of(self._seen(status)))
+        for module in (reading, removal):
+            monkeypatch.setattr(module, "identity_of", lambda status: identity_of(self._seen(status)))
         monkeypatch.setattr(reading, "time", SimpleNamespace(time_ns=lambda: self._of(time.time_ns())))
 
     def identity(self, path: Path) -> Identity:

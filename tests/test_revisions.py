@@ -14,7 +14,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from oxios_state import PruneConfig, Session, SessionConflictError, StateStore, files, reading, revisions, staging
+from oxios_state import (
+    PruneConfig,
+    Session,
+    SessionConflictError,
+    StateStore,
+    files,
+    reading,
+    removal,
+    revisions,
+    staging,
+)
 from oxios_state.revisions import Revision, identity_of, is_settled
 
 OLD = datetime(2020, 1, 1, tzinfo=UTC)
@@ -163,6 +173,28 @@ def test_a_file_that_grows_while_it_is_read_is_not_trusted(path: Path, monkeypat
     found = reading.read_unknown(path)
     assert found is not None
     assert found[1] is None
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_an_error_that_names_it(
+    store: StateStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fstat(_: int) -> os.stat_result:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(reading, "os", SimpleNamespace(**vars(os) | {"fstat": fstat}))
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        store.load_session("s")
+    assert caught.value.filename == str(path)
+
+
+@pytest.mark.parametrize("change", [True, False])
+def test_a_system_that_knows_no_names_relative_to_a_directory_removes_what_is_unchanged(
+    store: StateStore, path: Path, monkeypatch: pytest.MonkeyPatch, *, change: bool
+) -> None:
+    monkeypatch.setattr(removal, "_RELATIVE", False)
+    removed = store.prune(ALL_OLD, keep=lambda _: change_in_place(path) if change else None)
+    assert [summary.id for summary in removed] == ([] if change else ["s"])
+    assert path.exists() == change
 
 
 def test_a_revision_is_its_own_copy_and_keeps_what_tells_when_pickled() -> None:
