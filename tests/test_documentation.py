@@ -92,7 +92,7 @@ def test_the_commands_of_a_page_print_what_it_says(path: Path, home: Path) -> No
         shutil.copytree(needed, home / "docs" / needed.name)
     programs = home / "bin"
     programs.mkdir()
-    for name, options in {"python": ""}.items():
+    for name, options in {"python": "", "oxios-state": "-m oxios_state"}.items():
         (programs / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {options} "$@"\n')
         (programs / name).chmod(0o755)
     environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}

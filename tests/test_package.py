@@ -40,6 +40,7 @@ FLOORS = [
     {"checking"},
     {"documents", "sessions", "store"},
 ]
+FACES = ["streams", "commands", "cli", "__main__"]  # the command line, each importing from those before it
 
 
 def _public_callables() -> list[tuple[str, object]]:
@@ -80,7 +81,7 @@ def test_a_method_that_saves_says_what_it_raises() -> None:
 def test_a_module_is_short_and_imports_from_its_floor_or_below(path: Path) -> None:
     text = path.read_text()
     assert text.count("\n") <= 330
-    if path.stem == "__init__":
+    if path.stem in {"__init__", *FACES}:
         return
     floor = next(i for i, floor in enumerate(FLOORS) if path.stem in floor)
     for node in ast.walk(ast.parse(text)):
@@ -88,6 +89,15 @@ def test_a_module_is_short_and_imports_from_its_floor_or_below(path: Path) -> No
             module = (node.module or "").removeprefix("oxios_state").removeprefix(".")
             for imported in [module] if module else [alias.name for alias in node.names]:
                 assert any(imported in floor for floor in FLOORS[: floor + 1]), f"{path.stem} imports {imported}"
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_uses_the_public_api_alone(face: str) -> None:
+    below = ["quotation", *FACES[: FACES.index(face)]]  # how text is made visible is one thing everywhere
+    for node in ast.walk(ast.parse((PACKAGE / f"{face}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("oxios_state"):
+            module = (node.module or "").removeprefix("oxios_state").removeprefix(".")
+            assert module in below if module else {alias.name for alias in node.names} <= set(oxios_state.__all__)
 
 
 def _modules_after(statement: str) -> set[str]:

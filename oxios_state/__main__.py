@@ -1,0 +1,9 @@
+"""``python -m oxios_state``: the command ``oxios-state``."""
+
+from __future__ import annotations
+
+import sys
+
+from oxios_state.cli import main
+
+sys.exit(main())

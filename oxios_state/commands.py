@@ -1,0 +1,211 @@
+"""The subcommands of ``oxios-state``: each asks the store, and prints what it says."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+
+from oxios_state import ProblemKind, PruneConfig, StateError, StateStore, converter
+from oxios_state.streams import Streams, visible_line
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from oxios_state import Quarantined, SessionSummary
+
+_T = TypeVar("_T")
+_SESSION_HEADER = ("ID", "UPDATED", "MSGS", "USER", "PROJECT", "TITLE")
+_ENTRY_HEADER = ("ENTRY", "SINCE", "FILE", "REASON")
+_ANY_AGE = sys.float_info.min  # hours, fewer than a clock can tell: what is that old is due
+
+
+class Exit(IntEnum):
+    """How a command ends, for scripts."""
+
+    DONE = 0
+    NO = 1
+    USAGE = 2
+    FAILED = 3
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+@attrs.frozen
+class Commands:
+    """The subcommands, on one store.
+
+    Attributes:
+        store: The store.
+        streams: Where to print, and to ask.
+        as_json: Whether to print JSON, an object on each line.
+    """
+
+    store: StateStore
+    streams: Streams
+    as_json: bool
+
+    def list(self, _: Namespace) -> Exit:
+        """Print the sessions, the latest first."""
+        self._print_sessions(self.store.list_sessions())
+        return Exit.DONE
+
+    def show(self, arguments: Namespace) -> Exit:
+        """Print one session."""
+        session = self.store.load_session(arguments.session)
+        if session is None:
+            self.streams.complain(f"there is no session {arguments.session}")
+            return Exit.NO
+        if self.as_json:
+            self.streams.print_json(converter.unstructure(session))
+        elif arguments.markdown:
+            self.streams.print(session.to_markdown())
+        else:
+            self.streams.print(str(session))
+        return Exit.DONE
+
+    def prune(self, arguments: Namespace) -> Exit:
+        """Remove the sessions that are too old or too many, or say which they are."""
+        config, archive = PruneConfig(arguments.max_sessions, arguments.ttl_hours), arguments.archive
+        if arguments.dry_run:
+            due = self.store.prune(config, dry_run=True, archive=archive)
+            self._print_sessions(due, removed=False)
+            self.streams.note(f"sessions to remove: {len(due)}; none is removed yet")
+            return Exit.DONE
+        shown = False
+        if arguments.yes or not self.streams.may_ask:
+            removed = self.store.prune(config, archive=archive)
+        else:
+            due = self.store.prune(config, dry_run=True, archive=archive)
+            if shown := self.streams.is_read and not self.as_json:
+                self._print_sessions(due)
+            goal = f"move to {archive}" if archive else "remove"
+            if due and not self.streams.confirms(f"Sessions to {goal}: {len(due)}. Go on?"):
+                self.streams.note("no session is removed")
+                return Exit.NO
+            # What was agreed to goes, and nothing that became due or was saved since the question.
+            agreed, everything = set(due), PruneConfig(max_sessions=0, ttl_hours=_ANY_AGE)
+            removed = self.store.prune(everything, keep=lambda summary: summary not in agreed, archive=archive)
+        if not shown:
+            self._print_sessions(removed, removed=True)
+        self.streams.note(f"sessions removed: {len(removed)}")
+        return Exit.DONE
+
+    def check(self, _: Namespace) -> Exit:
+        """Print what is wrong with the files."""
+        problems = self.store.check()
+        for problem in problems:
+            place, kind, remedy = self._place(problem.path), token(problem.kind), problem.kind.remedy
+            if self.as_json:
+                self.streams.print_json({"path": place, "kind": kind, "reason": problem.reason, "remedy": remedy})
+            else:
+                self.streams.print_line(f"{place}: {kind}: {problem.reason} ({remedy})")
+        self.streams.note(f"problems found: {len(problems)}")
+        return Exit.NO if problems else Exit.DONE
+
+    def list_quarantined(self, _: Namespace) -> Exit:
+        """Print what is in quarantine, the oldest first."""
+        self._print_entries(self.store.quarantined())
+        return Exit.DONE
+
+    def quarantine(self, arguments: Namespace) -> Exit:
+        """Move files that the check finds into quarantine."""
+        found = self.store.check()
+        kinds = set(map(token, ProblemKind)) if arguments.all else set(arguments.kind)
+        chosen = [problem for problem in found if token(problem.kind) in kinds]
+        outcome = Exit.DONE
+        for file in arguments.files:
+            named = [problem for problem in found if self._is_named(problem.path, file)]
+            chosen += named
+            if not named:
+                self.streams.complain(f"the check finds nothing wrong with {file}")
+                outcome = Exit.NO
+        return max(outcome, self._move(chosen, self.store.quarantine))
+
+    def restore(self, arguments: Namespace) -> Exit:
+        """Put files from quarantine back in their places."""
+        entries = {_name(entry): entry for entry in self.store.quarantined()}
+        chosen = []
+        outcome = Exit.DONE
+        for name in arguments.entries:
+            if name in entries:
+                chosen.append(entries[name])
+            else:
+                self.streams.complain(f"there is no entry {name} in quarantine")
+                outcome = Exit.NO
+
+        def put_back(entry: Quarantined) -> Quarantined:
+            self.store.restore(entry)
+            return entry
+
+        return max(outcome, self._move(chosen, put_back))
+
+    def _move(self, chosen: Iterable[_T], move: Callable[[_T], Quarantined | None]) -> Exit:
+        """Move each of the *chosen*, whatever becomes of the others, and print what was moved."""
+        failed = []
+
+        def moved() -> Iterator[Quarantined]:
+            for one in chosen:
+                try:
+                    entry = move(one)
+                except (StateError, OSError, ValueError) as error:  # ValueError: the reason beside a file is anybody's
+                    self.streams.complain(str(error))
+                    failed.append(one)
+                else:
+                    if entry is not None:  # otherwise it was moved for another problem that it has, or is gone
+                        yield entry
+
+        self._print_entries(moved())
+        return Exit.FAILED if failed else Exit.DONE
+
+    def _print_entries(self, entries: Iterable[Quarantined]) -> None:
+        found = map(self._fields, entries)
+        if self.as_json:
+            for fields in found:
+                self.streams.print_json(fields)
+        else:
+            rows = (_row(fields, "entry", "since", "path", "reason") for fields in found)
+            self.streams.print_rows(_ENTRY_HEADER, rows)
+
+    def _print_sessions(self, summaries: Iterable[SessionSummary], **more: bool) -> None:
+        found = [converter.unstructure(summary) for summary in summaries]
+        if self.as_json:
+            for fields in found:
+                self.streams.print_json({**fields, **more})
+        else:
+            columns = ("id", "updated_at", "message_count", "user_id", "project_id", "title")
+            self.streams.print_rows(_SESSION_HEADER, [_row(fields, *columns) for fields in found])
+
+    def _fields(self, entry: Quarantined) -> dict[str, Any]:
+        since = converter.unstructure(entry.since)
+        return {"entry": _name(entry), "path": self._place(entry.path), "reason": entry.reason, "since": since}
+
+    def _place(self, path: Path) -> str:
+        """Give a path from the base, as text, in which everything can be seen and is UTF-8."""
+        try:
+            return visible_line(path.relative_to(self.store.base_path).as_posix())
+        except ValueError:  # of an entry whose reason is not what this library wrote
+            return visible_line(str(path))
+
+    def _is_named(self, path: Path, file: str) -> bool:
+        return file == self._place(path) or os.path.normpath(self.store.base_path / file) == str(path)
+
+
+def token(kind: ProblemKind) -> str:
+    """Give a kind's name as one word."""
+    return kind.value.replace(" ", "-")
+
+
+def _name(entry: Quarantined) -> str:
+    return entry.content.parent.name
+
+
+def _row(fields: dict[str, Any], *keys: str) -> list[str]:
+    """Make a row of a table: a timestamp to the second, and nothing for null."""
+    texts = ("" if fields[key] is None else str(fields[key]) for key in keys)
+    return [f"{text[:19]}Z" if key in {"since", "updated_at"} else text for key, text in zip(keys, texts, strict=True)]
