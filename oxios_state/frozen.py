@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any, NoReturn
 
-_DEEPEST = 127  # what is nested deeper is left as it is: it may hold itself, and is refused when it is saved
+_DEEPEST = 127  # what is nested deeper is left as it is, and refused when it is saved
 SCALARS = frozenset({str, int, float, bool, type(None)})
 """The types of values that hold no others."""
 
@@ -54,17 +54,20 @@ for _class, _names in (
         setattr(_class, _name, _refuse)
 
 
-def freeze(value: Any, depth: int = 1) -> Any:
-    """Give a frozen copy of dicts, lists and tuples, and of what they hold; anything else as it is."""
+def freeze(value: Any, around: tuple[int, ...] = ()) -> Any:
+    """Give a frozen copy of dicts, lists and tuples, and of what they hold; anything else as it is.
+
+    What holds itself is left as it is there, for saving to refuse; *around* are the identities of what holds *value*.
+    """
     kind = type(value)
     if kind is dict and SCALARS.issuperset(map(type, value.values())):
         return FrozenDict(value)
-    if kind is FrozenDict or kind is FrozenList or depth > _DEEPEST:
+    if kind is FrozenDict or kind is FrozenList or len(around) >= _DEEPEST or id(value) in around:
         return value
     if isinstance(value, dict):
-        return FrozenDict({key: freeze(item, depth + 1) for key, item in value.items()})
+        return FrozenDict({key: freeze(item, (*around, id(value))) for key, item in value.items()})
     if isinstance(value, list | tuple):
-        return FrozenList([freeze(item, depth + 1) for item in value])
+        return FrozenList([freeze(item, (*around, id(value))) for item in value])
     return value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from oxios_state import files, names, reading
@@ -70,7 +70,10 @@ class Remover:
 def opened(tree: files.Tree, category: str) -> Iterator[Remover]:
     """Open a category, to remove documents of it."""
     directory = tree.directory(category)
-    descriptor = os.open(directory, os.O_RDONLY) if _RELATIVE else None
+    descriptor = None
+    if _RELATIVE:
+        with suppress(FileNotFoundError):  # then there is nothing to remove
+            descriptor = os.open(directory, os.O_RDONLY)
     try:
         yield Remover(tree, directory, descriptor)
     finally:

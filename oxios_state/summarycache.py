@@ -67,10 +67,14 @@ class SummaryCache:
         return found
 
     def write(self, entries: Mapping[str, Entry]) -> None:
-        """Write the entries, if many are not those of the file. One whose identity cannot be trusted is left out."""
+        """Write the entries, if many are not those of the file, or one there is of a session that is gone.
+
+        An entry whose identity cannot be trusted is left out.
+        """
         rows = {name: entry for name, entry in entries.items() if entry.summary and entry.revision.identity}
         identities = {name: entry.revision.identity for name, entry in rows.items()}
-        if len(identities.items() ^ self._written.items()) * _SHARE <= len(rows):
+        few = len(identities.items() ^ self._written.items()) * _SHARE <= len(rows)
+        if few and self._written.keys() <= entries.keys():  # a title does not outlive its session here
             return
         try:
             if not os.path.isdir(self._tree.base):  # deleted since it was listed

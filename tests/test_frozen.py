@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from oxios_state import TrajectoryStepRecord, UserMessage
+from oxios_state import Session, StateStore, TrajectoryStepRecord, UnsupportedValueError, UserMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 VALUE = {"a": {"b": [1, {"c": None}]}, "t": (1, 2)}
 PLAIN = {"a": {"b": [1, {"c": None}]}, "t": [1, 2]}
@@ -31,6 +32,14 @@ def test_the_arguments_of_a_tool_are_a_copy_of_what_was_given() -> None:
     assert step.tool_args == {"a": [1]}
     assert step.extra == {"more": {"a": [1]}}
     assert UserMessage("x", extra={"k": [1]}).extra == {"k": [1]}
+
+
+def test_what_holds_itself_many_times_is_left_to_be_refused_on_saving(tmp_path: Path) -> None:
+    endless: dict[str, Any] = {}
+    endless["a"] = endless["b"] = [endless]
+    session = Session("user", "s", trajectory_steps=[TrajectoryStepRecord("bash", endless)])
+    with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels"):
+        StateStore(tmp_path).save_session(session)
 
 
 @pytest.mark.parametrize("scalar", [None, True, 1, 1.5, "text"])

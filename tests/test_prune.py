@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -184,3 +185,14 @@ def test_a_prune_that_fails_after_a_save_is_logged_and_not_raised(
     assert store.load_session("s") is not None
     assert "the session is saved, but pruning failed" in caplog.text
     assert "Input/output error" in caplog.text
+
+
+def test_sessions_that_vanish_with_their_directory_while_they_are_chosen_are_not_removed(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save_session(Session("user", "a"))
+
+    def clear(_: object) -> bool:
+        shutil.rmtree(tmp_path / "sessions", ignore_errors=True)
+        return False
+
+    assert store.prune(PruneConfig(max_sessions=0, ttl_hours=1e-9), keep=clear) == []

@@ -105,6 +105,17 @@ def test_the_file_is_for_its_owner_and_holds_no_session_that_is_too_young(
         assert text not in (cache_of(base).read_bytes() if cache_of(base).exists() else b"")
 
 
+def test_a_title_does_not_outlive_its_session_in_the_file(base: Path) -> None:
+    store = fresh(base)
+    for number in range(100):
+        store.save_session(Session("u", f"other-{number}"))
+    store.list_sessions()
+    assert b"T \\u00e9" in cache_of(base).read_bytes()
+    store.delete_session("a")
+    store.list_sessions()
+    assert b"T \\u00e9" not in cache_of(base).read_bytes()
+
+
 def test_what_cannot_be_read_is_looked_at_once_by_a_store_and_said_each_time(
     base: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
