@@ -10,6 +10,7 @@ import attrs
 from attrs import field
 
 from oxios_state import timestamps
+from oxios_state.dataframes import Moment, Row
 from oxios_state.records import AgentResponse, TrajectoryStepRecord, UserMessage, no_field
 from oxios_state.revisions import Revision
 from oxios_state.validators import is_a, list_of
@@ -250,7 +251,7 @@ def title_of(session: Session) -> str | None:
 
 
 @attrs.frozen
-class SessionSummary:
+class SessionSummary(Row):
     """What a list of sessions shows of one.
 
     Attributes:
@@ -272,5 +273,5 @@ class SessionSummary:
     active_seed_id: str | None
     project_id: str | None
     title: str | None
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment

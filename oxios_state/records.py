@@ -13,6 +13,7 @@ from attrs import field
 from attrs.validators import ge, lt
 
 from oxios_state import timestamps
+from oxios_state.dataframes import JSONValue, Moment, Row
 from oxios_state.frozen import FrozenDict, freeze
 from oxios_state.validators import is_a, is_int
 
@@ -37,7 +38,7 @@ def no_field(instance: attrs.AttrsInstance, attribute: attrs.Attribute[Any], val
 _extra = [is_a(dict), no_field]
 
 
-class _Record:
+class _Record(Row):
     """What cannot be changed, and so is its own copy.
 
     One that the codec made gets its fields when the first of them is asked for, of a document that was checked before:
@@ -45,6 +46,7 @@ class _Record:
     """
 
     __slots__ = ("_unread",)
+    _no_columns = NOT_ON_DISK
 
     def __copy__(self) -> Self:
         return self
@@ -83,7 +85,7 @@ class UserMessage(_Record):
     """
 
     content: str = field(validator=_text)
-    timestamp: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
+    timestamp: Moment = field(factory=timestamps.now, validator=_moment, kw_only=True)
     extra: dict[str, Any] = field(
         default=FrozenDict(), converter=freeze, validator=_extra, kw_only=True, repr=False, hash=False
     )
@@ -113,7 +115,7 @@ class AgentResponse(_Record):
     seed_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
     phase_reached: str | None = field(default=None, validator=_optional_text, kw_only=True)
     evaluation_passed: bool | None = field(default=None, validator=is_a(bool, type(None)), kw_only=True)
-    timestamp: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
+    timestamp: Moment = field(factory=timestamps.now, validator=_moment, kw_only=True)
     seed_id_absent: bool = field(default=False, validator=is_a(bool), kw_only=True, repr=False, eq=False)
     extra: dict[str, Any] = field(
         default=FrozenDict(), converter=freeze, validator=_extra, kw_only=True, repr=False, hash=False
@@ -140,12 +142,12 @@ class TrajectoryStepRecord(_Record):
     """
 
     tool_name: str = field(validator=_text)
-    tool_args: Any = field(converter=freeze, hash=False)
+    tool_args: JSONValue = field(converter=freeze, hash=False)
     output_summary: str = field(default="", validator=_text)
     duration_ms: int = field(default=0, validator=[is_int, ge(0), lt(2**64)])
     is_error: bool = field(default=False, validator=is_a(bool))
     tool_call_id: str = field(default="", validator=_text)
-    timestamp: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
+    timestamp: Moment = field(factory=timestamps.now, validator=_moment, kw_only=True)
     extra: dict[str, Any] = field(
         default=FrozenDict(), converter=freeze, validator=_extra, kw_only=True, repr=False, hash=False
     )

@@ -16,6 +16,7 @@ import oxios_state
 PACKAGE = Path(oxios_state.__file__).parent
 FLOORS = [
     {"errors"},
+    {"timestamps", "progress", "dataframes"},
     {
         "frozen",
         "revisions",
@@ -27,9 +28,10 @@ FLOORS = [
         "quotation",
         "transcript",
         "pruning",
+        "finding",
         "locks",
+        "moments",
         "names",
-        "timestamps",
         "jsonvalues",
         "jsontext",
         "conversion",
@@ -37,7 +39,7 @@ FLOORS = [
     {"columns", "codec", "files", "reading"},
     {"sessiontext", "staging"},
     {"recent", "summarycache", "summaries", "quarantine", "removal"},
-    {"checking"},
+    {"checking", "searching"},
     {"documents", "sessions", "store"},
 ]
 FACES = ["streams", "commands", "cli", "__main__"]  # the command line, each importing from those before it
