@@ -14,10 +14,13 @@ import attrs
 
 from oxios_state import codec, files, jsontext, names, reading, staging
 from oxios_state.errors import CorruptStateError, InvalidNameError, UnsupportedValueError
+from oxios_state.progress import over
 from oxios_state.summaries import SESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from oxios_state.progress import Progress
 
 
 class ProblemKind(Enum):
@@ -70,19 +73,26 @@ class Problem:
         return f"{self.path}: {self.reason} ({self.kind.remedy})"
 
 
-def check(tree: files.Tree) -> Iterator[Problem]:
-    """Find what is wrong, in all categories."""
+def check(tree: files.Tree, progress: Progress | None = None) -> Iterator[Problem]:
+    """Find what is wrong, in all categories.
+
+    Args:
+        tree: The documents.
+        progress: Is told of each file and category.
+    """
     failures: list[OSError] = []
     unreadable: set[Path] = set()
+    paths: list[Path] = []
     for directory, subdirectories, filenames in tree.walk(failures.append):
         # A file beside the categories is in none.
         found = subdirectories if directory == tree.base else [*subdirectories, *filenames]
         yield from _find_collisions(directory, found)
-        for name in found:
-            for problem in diagnose(tree, directory / name):
-                if problem.kind is ProblemKind.UNREADABLE:
-                    unreadable.add(problem.path)
-                yield problem
+        paths += [directory / name for name in found]
+    for path in over(paths, progress):
+        for problem in diagnose(tree, path):
+            if problem.kind is ProblemKind.UNREADABLE:
+                unreadable.add(problem.path)
+            yield problem
     for error in failures:
         if not (isinstance(error, FileNotFoundError) or Path(error.filename) in unreadable):
             yield Problem(ProblemKind.UNREADABLE, Path(error.filename), str(error))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
 
     from oxios_state.checking import Problem
+    from oxios_state.progress import Progress
     from oxios_state.quarantine import Quarantined
     from oxios_state.revisions import Identity
 
@@ -171,18 +172,22 @@ class DocumentStore:
         with locks.hold(self._tree.make_own_directory("locks"), self._tree.real_category(category), timeout):
             yield
 
-    def check(self) -> list[Problem]:
+    def check(self, *, progress: Progress | None = None) -> list[Problem]:
         """Find every file that this library or the kernel could not read, and orphaned temporary files.
 
         Whatever is wrong with one file, the others are checked too. Nothing is changed, and no lock taken: what others
         save meanwhile may or may not be seen.
+
+        Args:
+            progress: What wraps an iterable and tells of each item, such as ``tqdm.tqdm``; is given a list of the files
+                and categories.
 
         Returns:
             The problems, each with its kind, its path, what is wrong and where, and what can be done.
         """
         from oxios_state import checking
 
-        return list(checking.check(self._tree))
+        return list(checking.check(self._tree, progress))
 
     def quarantine(self, problem: Problem) -> Quarantined | None:
         """Move a file that `check` found out of the way, under the lock of its category. Nothing of it is lost.

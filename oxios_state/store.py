@@ -6,10 +6,12 @@ import logging
 import time
 from collections import deque
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from oxios_state import names, pruning, removal, staging, timestamps
 from oxios_state.errors import InvalidNameError, LockTimeoutError, StateError
+from oxios_state.progress import over
 from oxios_state.pruning import PruneConfig
 from oxios_state.sessions import SessionStore
 from oxios_state.summaries import SESSIONS
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from oxios_state.model import Session, SessionSummary
+    from oxios_state.progress import Progress
     from oxios_state.pruning import PruneThrottle
     from oxios_state.revisions import Revision
 
@@ -63,6 +66,7 @@ class StateStore(SessionStore):
         dry_run: bool = False,
         keep: Callable[[SessionSummary], object] | None = None,
         archive: str | None = None,
+        progress: Progress | None = None,
     ) -> list[SessionSummary]:
         """Remove the sessions that are too old or too many, and the temporary files of writers that died.
 
@@ -75,6 +79,8 @@ class StateStore(SessionStore):
             keep: What it returns true for stays, and does not count.
             archive: A category that the sessions are moved into instead of being deleted. One that has a session of
                 this id already keeps it; the new one gets a number: ``ID.2``, ``ID.3``.
+            progress: What wraps an iterable and tells of each item, such as ``tqdm.tqdm``; is given a list of the files
+                to summarise, and then, without *dry_run*, one of the sessions to remove. It runs without a lock.
 
         Returns:
             The summaries of what was removed, or with *dry_run* would be, the oldest first.
@@ -89,7 +95,7 @@ class StateStore(SessionStore):
             names.check_category(archive)
             if self._tree.real_category(archive) == self._tree.real_category(SESSIONS):
                 raise InvalidNameError("sessions cannot be archived into their own category")
-        listed = self._summaries.list()
+        listed = self._summaries.list(progress)
         chosen = pruning.choose([summary for summary, _ in listed], config, timestamps.now(), keep)
         if dry_run:
             return chosen
@@ -97,13 +103,17 @@ class StateStore(SessionStore):
         waiting = deque((summary, revisions[summary.id]) for summary in chosen)
         removed: list[SessionSummary] = []
         failures: list[OSError | StateError] = []
+        told = iter(over(chosen, progress))
         while waiting:
+            before = len(waiting)
             try:
                 with self._locks(SESSIONS, archive or SESSIONS), removal.opened(self._tree, SESSIONS) as sessions:
                     _remove_for_a_while(sessions, waiting, archive, removed, failures)
             except LockTimeoutError as error:
                 error.add_note(f"{len(removed)} sessions were removed before")
                 raise
+            deque(islice(told, before - len(waiting)), maxlen=0)
+        deque(told, maxlen=0)
         if removed:
             self._tree.sync(self._tree.directory(SESSIONS), f"{len(removed)} sessions are removed")
         staging.sweep(self._tree)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oxios_state import codec, files, names, reading
 from oxios_state.errors import CorruptStateError, StateError
 from oxios_state.model import Session, SessionSummary, title_of
+from oxios_state.progress import over
 from oxios_state.revisions import Revision
 from oxios_state.summarycache import Entry, SummaryCache
+
+if TYPE_CHECKING:
+    from oxios_state.progress import Progress
 
 SESSIONS = "sessions"
 _log = logging.getLogger("oxios_state")
@@ -27,16 +31,19 @@ class Summaries:
     def __reduce__(self) -> tuple[Any, ...]:
         return Summaries, (self._tree,)
 
-    def list(self) -> list[tuple[SessionSummary, Revision]]:
+    def list(self, progress: Progress | None = None) -> list[tuple[SessionSummary, Revision]]:
         """Summarise all sessions, with the revisions of their files: the latest first, ties by id.
 
         A file that cannot be read is left out, with a warning in the log ``oxios_state`` that says which and why.
+
+        Args:
+            progress: Is told of each file.
         """
         last = self._last
         known, listed = last or (self._cache.read(), [])
         entries: dict[str, Entry] = {}
         unchanged = 0
-        for name, identity in reading.identities(self._tree.directory(SESSIONS), ".json"):
+        for name, identity in over(reading.identities(self._tree.directory(SESSIONS), ".json"), progress):
             entry = known.get(name)
             if entry is not None and entry.revision.identity == identity:
                 unchanged += 1
