@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from oxios_state.checking import Problem, ProblemKind
     from oxios_state.quarantine import Quarantined
+    from oxios_state.searching import SearchHit
     from oxios_state.steps import RunningStep
     from oxios_state.turns import Turn
 
@@ -50,6 +51,7 @@ __all__ = [
     "PruneThrottle",
     "Quarantined",
     "RunningStep",
+    "SearchHit",
     "Session",
     "SessionConflictError",
     "SessionId",
@@ -73,6 +75,7 @@ _LATE = {
     "ProblemKind": "oxios_state.checking",
     "Quarantined": "oxios_state.quarantine",
     "RunningStep": "oxios_state.steps",
+    "SearchHit": "oxios_state.searching",
     "Turn": "oxios_state.turns",
 }
 

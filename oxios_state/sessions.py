@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from oxios_state import codec, files, names, reading, recent, staging
 from oxios_state.documents import DocumentStore
 from oxios_state.errors import SessionConflictError, SessionNotFoundError, SessionOwnerError
 from oxios_state.model import Session, SessionSummary
+from oxios_state.progress import over
 from oxios_state.recent import RecentSessions
 from oxios_state.summaries import SESSIONS, Summaries
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
+    from datetime import date
     from pathlib import Path
 
+    from oxios_state.finding import SessionFilter
+    from oxios_state.progress import Progress
     from oxios_state.revisions import Revision
+    from oxios_state.searching import Needle, SearchHit
 
 
 class SessionStore(DocumentStore):
@@ -102,12 +108,91 @@ class SessionStore(DocumentStore):
         """
         return self._recent.load(self._session_path(session_id))
 
-    def list_sessions(self) -> list[SessionSummary]:
-        """Summarise all sessions: the latest ``updated_at`` first, ties by id.
+    def list_sessions(
+        self,
+        *,
+        user_id: str | None = None,
+        project_id: str | None = None,
+        updated_after: date | str | None = None,
+        updated_before: date | str | None = None,
+        limit: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[SessionSummary]:
+        """Summarise all sessions, or those that are asked for: the latest ``updated_at`` first, ties by id.
 
         A file that cannot be read is left out, with a warning in the log ``oxios_state`` that says which and why.
+
+        Args:
+            user_id: Only the sessions of this user.
+            project_id: Only the sessions whose summary names this project.
+            updated_after: Only the sessions that were last changed then or later. A `datetime`, a `date`, or a text
+                with a year such as ``2026-03-01``, ``1 March 2026, 10:00`` or ``March 2026``, which is its beginning.
+                What has no time zone is in that of the system.
+            updated_before: Only the sessions that were last changed before that, and not then.
+            limit: At most so many, the latest.
+            progress: What wraps an iterable and tells of each item, such as ``tqdm.tqdm``; is given a list of the
+                files.
+
+        Raises:
+            TypeError: If an argument is of another type.
+            ValueError: If a text is not understood as a date, or could mean several; or *limit* is negative.
         """
-        return [summary for summary, _ in self._summaries.list()]
+        from oxios_state.finding import SessionFilter, checked_limit
+
+        asked = SessionFilter(user_id, project_id, updated_after, updated_before)
+        last = checked_limit(limit)
+        return asked.choose(summary for summary, _ in self._summaries.list(progress))[:last]
+
+    def search_sessions(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        project_id: str | None = None,
+        updated_after: date | str | None = None,
+        updated_before: date | str | None = None,
+        limit: int | None = None,
+        context: int = 40,
+        progress: Progress | None = None,
+    ) -> Iterator[SearchHit]:
+        """Search what was said and done, in all sessions or those that are asked for, the latest first.
+
+        Messages, responses, and the arguments (strings and whole numbers) and outputs of tool calls are searched; case
+        does not matter, as `str.casefold` has it. Each that has the text gives one hit, in the order of the session's
+        turns, as soon as it is found: a program that has enough just stops. No lock is held meanwhile, and a file is
+        read once, when it is its turn.
+
+        A file that cannot be read is left out, with a warning in the log ``oxios_state`` that says which and why.
+
+        Args:
+            text: The text, as it stands in there: white space and quotes count.
+            user_id: As for `list_sessions`.
+            project_id: As for `list_sessions`.
+            updated_after: As for `list_sessions`.
+            updated_before: As for `list_sessions`.
+            limit: At most so many hits.
+            context: How many characters a snippet shows on each side of the text.
+            progress: What wraps an iterable and tells of each item, such as ``tqdm.tqdm``; is given a list of the files
+                to summarise, and then one of the sessions to search.
+
+        Raises:
+            TypeError: If an argument is of another type.
+            ValueError: If *text* is empty, and as for `list_sessions`.
+        """
+        from oxios_state.finding import SessionFilter, checked_limit
+        from oxios_state.searching import Needle
+
+        asked = SessionFilter(user_id, project_id, updated_after, updated_before)
+        return self._search(Needle(text, context), asked, checked_limit(limit), progress)
+
+    def _search(
+        self, needle: Needle, asked: SessionFilter, limit: int | None, progress: Progress | None
+    ) -> Iterator[SearchHit]:
+        from oxios_state.searching import search
+
+        chosen = asked.choose(summary for summary, _ in self._summaries.list(progress))
+        hits = search(over(chosen, progress), self._session_path, needle, asked)
+        yield from islice(hits, limit)
 
     def delete_session(self, session_id: str) -> bool:
         """Delete a session, readable or not.

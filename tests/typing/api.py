@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 import attrs
+from tqdm import tqdm
 
 from oxios_state import (
     AgentResponse,
     CorruptStateError,
     DurabilityError,
+    Problem,
     PruneConfig,
     PruneThrottle,
     RunningStep,
+    SearchHit,
     Session,
     SessionId,
     SessionSummary,
@@ -118,6 +122,35 @@ assert_type(store.delete_session("id"), bool)
 summaries = store.list_sessions()
 assert_type(summaries, list[SessionSummary])
 assert_type(summaries[0].title, str | None)
+assert_type(summaries[0].updated_at, datetime)
+store.list_sessions(user_id="a", project_id="p", updated_after="2026-03-01", updated_before=datetime.now(UTC), limit=5)
+store.list_sessions(updated_after=date(2026, 3, 1))
+store.list_sessions("a")  # type: ignore[call-arg]
+store.list_sessions(updated_after=5)  # type: ignore[arg-type]
+hits = store.search_sessions("text", user_id="a", updated_after="March 2026", limit=5, context=20)
+assert_type(hits, Iterator[SearchHit])
+hit = next(hits)
+assert_type(hit.summary, SessionSummary)
+assert_type((hit.session_id, hit.turn, hit.index, hit.snippet), tuple[str, int, int, str])
+assert_type(hit.where, Literal["message", "tool_args", "output", "response"])
+hit.where == "title"  # type: ignore[comparison-overlap]  # noqa: B015
+
+# Progress, and data frames.
+
+
+def percent(items: Iterable[Any]) -> Iterator[Any]:
+    yield from items
+
+
+store.list_sessions(progress=percent)
+store.list_sessions(progress=tqdm)
+store.search_sessions("text", progress=lambda items: tqdm(items, desc="searching"))
+assert_type(store.check(progress=tqdm), list[Problem])
+assert_type(store.prune(progress=tqdm), list[SessionSummary])
+store.check(progress=5)  # type: ignore[arg-type]
+assert_type(asdict(session.trajectory[0]), dict[str, Any])
+assert_type(replace(session.trajectory[0], duration_ms=5), TrajectoryStepRecord)
+assert_type(session.trajectory[0].tool_args, Any)
 
 # Pruning.
 
