@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 
 # Besides control characters: separators that some programs take for line breaks, marks that turn the direction of the
-# text around them, and lone surrogates, which no file can hold.
-_INVISIBLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+# text around them, what hides text from people that programs read (characters without width, tags), and lone
+# surrogates, which no file can hold.
+_INVISIBLE = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
 _SPECIAL_INLINE = re.compile(r"[\\`*_\[\]<>&~#|!$]")
 _BACKTICKS = re.compile("`+")
 _FENCE = re.compile(r"(`{3,})[^`]*|(~{3,}).*")
@@ -25,7 +29,11 @@ def visible(text: str) -> str:
 
 def _picture(found: re.Match[str]) -> str:
     code = ord(found[0])
-    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else f"\\u{code:04x}"
+    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else _escape(code)
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def inline_text(text: str) -> str:
