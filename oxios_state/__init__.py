@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from oxios_state.checking import Problem, ProblemKind
     from oxios_state.quarantine import Quarantined
     from oxios_state.searching import SearchHit
+    from oxios_state.sequences import SessionList, Trajectory
     from oxios_state.steps import RunningStep
     from oxios_state.turns import Turn
 
@@ -55,12 +56,14 @@ __all__ = [
     "Session",
     "SessionConflictError",
     "SessionId",
+    "SessionList",
     "SessionNotFoundError",
     "SessionOwnerError",
     "SessionSummary",
     "StateError",
     "StateStore",
     "Timestamp",
+    "Trajectory",
     "TrajectoryStepRecord",
     "Turn",
     "UnsupportedValueError",
@@ -76,6 +79,8 @@ _LATE = {
     "Quarantined": "oxios_state.quarantine",
     "RunningStep": "oxios_state.steps",
     "SearchHit": "oxios_state.searching",
+    "SessionList": "oxios_state.sequences",
+    "Trajectory": "oxios_state.sequences",
     "Turn": "oxios_state.turns",
 }
 

@@ -16,9 +16,10 @@ from oxios_state.revisions import Revision
 from oxios_state.validators import is_a, list_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
+    from oxios_state.sequences import Trajectory
     from oxios_state.steps import RunningStep
     from oxios_state.turns import Turn
 
@@ -53,6 +54,8 @@ def _session_id(value: str | None) -> SessionId:
 @attrs.define
 class Session:
     """A conversation. Records are immutable; a session is not, and is not safe to share between threads.
+
+    ``print`` gives it as a transcript, and a notebook shows it; what is long is shortened there.
 
     Every method that changes it moves `updated_at`. Attributes may be assigned, and the lists and `metadata` changed in
     place, but that leaves `updated_at` to the caller.
@@ -211,9 +214,11 @@ class Session:
         return self.metadata.get(key, default)
 
     @property
-    def trajectory(self) -> Sequence[TrajectoryStepRecord]:
-        """The tool calls, in order."""
-        return self.trajectory_steps
+    def trajectory(self) -> Trajectory:
+        """The tool calls, in order: a view of ``trajectory_steps``."""
+        from oxios_state.sequences import Trajectory
+
+        return Trajectory(self.trajectory_steps)
 
     @property
     def exchange_count(self) -> int:
@@ -224,6 +229,21 @@ class Session:
     def is_empty(self) -> bool:
         """Whether the user has said nothing."""
         return not self.user_messages
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.user_messages)} messages, {len(self.agent_responses)} responses"
+        steps = f"{len(self.trajectory_steps)} tool calls, updated {self.updated_at.isoformat(' ', 'seconds')}"
+        return f"<Session {self.id!r:.80} of {self.user_id!r:.80}: {counts}, {steps}>"
+
+    def __str__(self) -> str:
+        from oxios_state import terminal
+
+        return terminal.session(self)
+
+    def _repr_html_(self) -> str:
+        from oxios_state import notebook
+
+        return notebook.session(self)
 
     def _touch(self) -> None:
         now = timestamps.now()
@@ -275,3 +295,13 @@ class SessionSummary(Row):
     title: str | None
     created_at: Moment
     updated_at: Moment
+
+    def __str__(self) -> str:
+        from oxios_state import terminal
+
+        return terminal.summary(self)
+
+    def _repr_html_(self) -> str:
+        from oxios_state import notebook
+
+        return notebook.summary(self)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from oxios_state import codec, files, names, reading, recent, staging
 from oxios_state.documents import DocumentStore
 from oxios_state.errors import SessionConflictError, SessionNotFoundError, SessionOwnerError
-from oxios_state.model import Session, SessionSummary
+from oxios_state.model import Session
 from oxios_state.progress import over
 from oxios_state.recent import RecentSessions
 from oxios_state.summaries import SESSIONS, Summaries
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from oxios_state.progress import Progress
     from oxios_state.revisions import Revision
     from oxios_state.searching import Needle, SearchHit
+    from oxios_state.sequences import SessionList
 
 
 class SessionStore(DocumentStore):
@@ -117,7 +118,7 @@ class SessionStore(DocumentStore):
         updated_before: date | str | None = None,
         limit: int | None = None,
         progress: Progress | None = None,
-    ) -> list[SessionSummary]:
+    ) -> SessionList:
         """Summarise all sessions, or those that are asked for: the latest ``updated_at`` first, ties by id.
 
         A file that cannot be read is left out, with a warning in the log ``oxios_state`` that says which and why.
@@ -138,10 +139,11 @@ class SessionStore(DocumentStore):
             ValueError: If a text is not understood as a date, or could mean several; or *limit* is negative.
         """
         from oxios_state.finding import SessionFilter, checked_limit
+        from oxios_state.sequences import SessionList
 
         asked = SessionFilter(user_id, project_id, updated_after, updated_before)
         last = checked_limit(limit)
-        return asked.choose(summary for summary, _ in self._summaries.list(progress))[:last]
+        return SessionList(asked.choose(summary for summary, _ in self._summaries.list(progress))[:last])
 
     def search_sessions(
         self,

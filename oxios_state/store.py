@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oxios_state.progress import Progress
     from oxios_state.pruning import PruneThrottle
     from oxios_state.revisions import Revision
+    from oxios_state.sequences import SessionList
 
 _LONGEST_HOLD = 0.01  # seconds that a prune keeps others waiting
 _log = logging.getLogger("oxios_state")
@@ -37,6 +38,8 @@ class StateStore(SessionStore):
 
     Any method may raise `OSError` where the file system does, with the file's name. An `OSError` from a save that
     begins with "not saved" leaves the document as it was; `DurabilityError` says that it was saved.
+
+    A notebook shows what a store holds, and so does ``print``: both read it. ``repr`` reads nothing.
 
     Args:
         base_path: The directory; ``~`` is expanded, and a relative path is taken from the working directory of now.
@@ -67,7 +70,7 @@ class StateStore(SessionStore):
         keep: Callable[[SessionSummary], object] | None = None,
         archive: str | None = None,
         progress: Progress | None = None,
-    ) -> list[SessionSummary]:
+    ) -> SessionList:
         """Remove the sessions that are too old or too many, and the temporary files of writers that died.
 
         Each session is looked at again under the lock, and stays if anybody saved it since it was listed. A file that
@@ -91,6 +94,8 @@ class StateStore(SessionStore):
             DurabilityError: If sessions are removed, but a power cut could undo that.
             OSError, StateError: If a session could not be removed: the first such error, with a note of how many were.
         """
+        from oxios_state.sequences import SessionList
+
         if archive is not None:
             names.check_category(archive)
             if self._tree.real_category(archive) == self._tree.real_category(SESSIONS):
@@ -98,10 +103,10 @@ class StateStore(SessionStore):
         listed = self._summaries.list(progress)
         chosen = pruning.choose([summary for summary, _ in listed], config, timestamps.now(), keep)
         if dry_run:
-            return chosen
+            return SessionList(chosen)
         revisions = {summary.id: revision for summary, revision in listed}
         waiting = deque((summary, revisions[summary.id]) for summary in chosen)
-        removed: list[SessionSummary] = []
+        removed = SessionList()
         failures: list[OSError | StateError] = []
         told = iter(over(chosen, progress))
         while waiting:
@@ -143,6 +148,16 @@ class StateStore(SessionStore):
                 self.prune(config)
             except Exception:
                 _log.warning("the session is saved, but pruning failed", exc_info=True)
+
+    def __str__(self) -> str:
+        from oxios_state import terminal
+
+        return terminal.store(self)
+
+    def _repr_html_(self) -> str:
+        from oxios_state import notebook
+
+        return notebook.store(self)
 
     @contextmanager
     def _locks(self, *categories: str) -> Iterator[None]:

@@ -27,6 +27,7 @@ FLOORS = [
         "steps",
         "quotation",
         "transcript",
+        "sequences",
         "pruning",
         "finding",
         "locks",
@@ -41,8 +42,10 @@ FLOORS = [
     {"recent", "summarycache", "summaries", "quarantine", "removal"},
     {"checking", "searching"},
     {"documents", "sessions", "store"},
+    {"legible", "markup", "stylesheet", "timeline", "overview", "notebook", "terminal"},
 ]
 FACES = ["streams", "commands", "cli", "__main__"]  # the command line, each importing from those before it
+SHOWING = {"__repr__", "__str__", "_repr_html_"}  # what imports the last floor, late
 
 
 def _public_callables() -> list[tuple[str, object]]:
@@ -86,11 +89,15 @@ def test_a_module_is_short_and_imports_from_its_floor_or_below(path: Path) -> No
     if path.stem in {"__init__", *FACES}:
         return
     floor = next(i for i, floor in enumerate(FLOORS) if path.stem in floor)
-    for node in ast.walk(ast.parse(text)):
+    tree = ast.parse(text)
+    showing = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name in SHOWING]
+    late = {node for function in showing for node in ast.walk(function)}
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("oxios_state"):
             module = (node.module or "").removeprefix("oxios_state").removeprefix(".")
             for imported in [module] if module else [alias.name for alias in node.names]:
-                assert any(imported in floor for floor in FLOORS[: floor + 1]), f"{path.stem} imports {imported}"
+                floors = FLOORS[-1:] if node in late else FLOORS[: floor + 1]
+                assert any(imported in floor for floor in floors), f"{path.stem} imports {imported}"
 
 
 @pytest.mark.parametrize("face", FACES)
@@ -112,6 +119,12 @@ def test_the_package_imports_nothing_but_its_dependencies() -> None:
     imported = _modules_after("import oxios_state") - _modules_after("pass") - set(sys.stdlib_module_names)
     dependencies = {"attr", "attrs", "cattrs", "filelock", "dateutil", "typing_extensions"}
     assert {module for module in imported if not module.startswith("_")} <= {"oxios_state", *dependencies}
+
+
+def test_showing_is_not_imported_before_something_is_shown() -> None:
+    code = "import sys, oxios_state; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {f"oxios_state.{face}" for face in FLOORS[-1]} & set(done.stdout.split())
 
 
 def test_what_is_not_exported_is_an_attribute_error() -> None:

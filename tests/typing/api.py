@@ -22,10 +22,12 @@ from oxios_state import (
     SearchHit,
     Session,
     SessionId,
+    SessionList,
     SessionSummary,
     StateError,
     StateStore,
     Timestamp,
+    Trajectory,
     TrajectoryStepRecord,
     Turn,
     UnsupportedValueError,
@@ -79,7 +81,11 @@ assert_type(SessionId.new(), SessionId)
 assert_type(session.user_messages, list[UserMessage])
 assert_type(session.agent_responses, list[AgentResponse])
 assert_type(session.trajectory_steps, list[TrajectoryStepRecord])
-assert_type(session.trajectory, Sequence[TrajectoryStepRecord])
+assert_type(session.trajectory, Trajectory)
+assert_type(session.trajectory[0], TrajectoryStepRecord)
+assert_type(session.trajectory[:2], Trajectory)
+steps: Sequence[TrajectoryStepRecord] = session.trajectory
+session.trajectory.append(steps[0])  # type: ignore[attr-defined]
 assert_type(session.active_seed_id, str | None)
 assert_type(session.updated_at, datetime)
 assert_type(session.metadata, dict[str, Any])
@@ -120,7 +126,9 @@ assert_type(store.get_or_create_session("user"), Session)
 assert_type(store.get_or_create_session("user", session_id="id"), Session)
 assert_type(store.delete_session("id"), bool)
 summaries = store.list_sessions()
-assert_type(summaries, list[SessionSummary])
+assert_type(summaries, SessionList)
+assert_type(summaries[:2], SessionList)
+plain: list[SessionSummary] = summaries
 assert_type(summaries[0].title, str | None)
 assert_type(summaries[0].updated_at, datetime)
 store.list_sessions(user_id="a", project_id="p", updated_after="2026-03-01", updated_before=datetime.now(UTC), limit=5)
@@ -154,7 +162,7 @@ assert_type(session.trajectory[0].tool_args, Any)
 
 # Pruning.
 
-assert_type(store.prune(), list[SessionSummary])
+assert_type(store.prune(), SessionList)
 store.prune(PruneConfig(10, ttl_hours=1.5), dry_run=True, keep=lambda summary: summary.title == "x", archive="old")
 store.prune(PruneConfig(), True)  # type: ignore[call-arg]  # noqa: FBT003
 throttle = PruneThrottle(60)
