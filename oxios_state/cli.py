@@ -21,9 +21,9 @@ _BASE = "OXIOS_STATE_BASE"
 _EPILOG = """\
 exit codes:
   0    done; for check: nothing is wrong
-  1    the answer is no: there is no such session, entry
-       or file; check found problems; prune was told not
-       to go on
+  1    the answer is no: there is no such session, match,
+       entry or file; check found problems; prune was told
+       not to go on
   2    wrong usage, or a base that is not a directory
   3    failed: a file that cannot be read, a lock that is
        not free in time, an error of the system
@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_base(parser, None)
     subcommands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    command = _add(subcommands, "list", Commands.list, "print the sessions, the latest first")
+    _add_filters(_add(subcommands, "list", Commands.list, "print the sessions, the latest first"), "sessions")
 
     command = _add(subcommands, "show", Commands.show, "print a session")
     command.add_argument("session", metavar="ID", help="the session's id")
@@ -127,10 +127,27 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(form)
     form.add_argument("--markdown", action="store_true", help="print it as Markdown")
 
+    command = _add(subcommands, "search", Commands.search, "print where a text was said or done; case does not matter")
+    command.add_argument("text", metavar="TEXT", help="the text")
+    _add_filters(command, "places")
+
     _add_prune(subcommands)
     _add(subcommands, "check", Commands.check, "print what is wrong with the files, and what can be done")
     _add_quarantine(subcommands)
     return parser
+
+
+def _add_filters(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument("--user", metavar="ID", help="only sessions of this user")
+    command.add_argument("--project", metavar="ID", help="only sessions of this project")
+    command.add_argument(
+        "--after",
+        metavar="TIME",
+        help="only sessions last changed then or later: 2026-03-01, 2026-03-01T08:00:00Z, '1 March 2026'; without an "
+        "offset, in the time zone of the system",
+    )
+    command.add_argument("--before", metavar="TIME", help="only sessions last changed before that")
+    command.add_argument("--limit", metavar="N", type=int, help=f"at most so many {what}, of the latest")
 
 
 def _add_prune(subcommands: Any) -> None:

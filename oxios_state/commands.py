@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from enum import IntEnum
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _SESSION_HEADER = ("ID", "UPDATED", "MSGS", "USER", "PROJECT", "TITLE")
+_HIT_HEADER = ("SESSION", "TURN", "WHERE", "TEXT")
+_HIT_FIELDS = ("session_id", "turn", "where", "index", "snippet")
 _ENTRY_HEADER = ("ENTRY", "SINCE", "FILE", "REASON")
 _ANY_AGE = sys.float_info.min  # hours, fewer than a clock can tell: what is that old is due
 
@@ -50,9 +53,33 @@ class Commands:
     streams: Streams
     as_json: bool
 
-    def list(self, _: Namespace) -> Exit:
-        """Print the sessions, the latest first."""
-        self._print_sessions(self.store.list_sessions())
+    def list(self, arguments: Namespace) -> Exit:
+        """Print the sessions that are asked for, the latest first."""
+        try:
+            found = self.store.list_sessions(**_asked(arguments), progress=self.streams.progress("reading"))
+        except ValueError as error:  # of what is no date
+            return self._refuse(error)
+        self._print_sessions(found)
+        return Exit.DONE
+
+    def search(self, arguments: Namespace) -> Exit:
+        """Print where a text is, in the sessions that are asked for."""
+        progress = self.streams.progress("searching")
+        try:
+            hits = self.store.search_sessions(arguments.text, **_asked(arguments), progress=progress)
+        except ValueError as error:
+            return self._refuse(error)
+        first = next(hits, None)
+        if first is None:
+            return Exit.NO
+        found = chain((first,), hits)  # each is printed when it is found
+        if self.as_json:
+            for hit in found:
+                self.streams.print_json({key: getattr(hit, key) for key in _HIT_FIELDS})
+        else:
+            # Turns are counted as in a transcript.
+            rows = ([hit.session_id, str(hit.turn + 1), hit.where, hit.snippet] for hit in found)
+            self.streams.print_rows(_HIT_HEADER, rows)
         return Exit.DONE
 
     def show(self, arguments: Namespace) -> Exit:
@@ -71,17 +98,18 @@ class Commands:
 
     def prune(self, arguments: Namespace) -> Exit:
         """Remove the sessions that are too old or too many, or say which they are."""
-        config, archive = PruneConfig(arguments.max_sessions, arguments.ttl_hours), arguments.archive
+        config = PruneConfig(arguments.max_sessions, arguments.ttl_hours)
+        archive, progress = arguments.archive, self.streams.progress("pruning")
         if arguments.dry_run:
-            due = self.store.prune(config, dry_run=True, archive=archive)
+            due = self.store.prune(config, dry_run=True, archive=archive, progress=progress)
             self._print_sessions(due, removed=False)
             self.streams.note(f"sessions to remove: {len(due)}; none is removed yet")
             return Exit.DONE
         shown = False
         if arguments.yes or not self.streams.may_ask:
-            removed = self.store.prune(config, archive=archive)
+            removed = self.store.prune(config, archive=archive, progress=progress)
         else:
-            due = self.store.prune(config, dry_run=True, archive=archive)
+            due = self.store.prune(config, dry_run=True, archive=archive, progress=progress)
             if shown := self.streams.is_read and not self.as_json:
                 self._print_sessions(due)
             goal = f"move to {archive}" if archive else "remove"
@@ -90,7 +118,9 @@ class Commands:
                 return Exit.NO
             # What was agreed to goes, and nothing that became due or was saved since the question.
             agreed, everything = set(due), PruneConfig(max_sessions=0, ttl_hours=_ANY_AGE)
-            removed = self.store.prune(everything, keep=lambda summary: summary not in agreed, archive=archive)
+            removed = self.store.prune(
+                everything, keep=lambda summary: summary not in agreed, archive=archive, progress=progress
+            )
         if not shown:
             self._print_sessions(removed, removed=True)
         self.streams.note(f"sessions removed: {len(removed)}")
@@ -98,7 +128,7 @@ class Commands:
 
     def check(self, _: Namespace) -> Exit:
         """Print what is wrong with the files."""
-        problems = self.store.check()
+        problems = self.store.check(progress=self.streams.progress("checking"))
         for problem in problems:
             place, kind, remedy = self._place(problem.path), token(problem.kind), problem.kind.remedy
             if self.as_json:
@@ -115,7 +145,7 @@ class Commands:
 
     def quarantine(self, arguments: Namespace) -> Exit:
         """Move files that the check finds into quarantine."""
-        found = self.store.check()
+        found = self.store.check(progress=self.streams.progress("checking"))
         kinds = set(map(token, ProblemKind)) if arguments.all else set(arguments.kind)
         chosen = [problem for problem in found if token(problem.kind) in kinds]
         outcome = Exit.DONE
@@ -144,6 +174,10 @@ class Commands:
             return entry
 
         return max(outcome, self._move(chosen, put_back))
+
+    def _refuse(self, error: ValueError) -> Exit:
+        self.streams.complain(str(error))
+        return Exit.USAGE
 
     def _move(self, chosen: Iterable[_T], move: Callable[[_T], Quarantined | None]) -> Exit:
         """Move each of the *chosen*, whatever becomes of the others, and print what was moved."""
@@ -199,6 +233,17 @@ class Commands:
 def token(kind: ProblemKind) -> str:
     """Give a kind's name as one word."""
     return kind.value.replace(" ", "-")
+
+
+def _asked(arguments: Namespace) -> dict[str, Any]:
+    """Give which sessions are asked for, as the store takes it."""
+    return {
+        "user_id": arguments.user,
+        "project_id": arguments.project,
+        "updated_after": arguments.after,
+        "updated_before": arguments.before,
+        "limit": arguments.limit,
+    }
 
 
 def _name(entry: Quarantined) -> str:

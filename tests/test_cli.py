@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import shutil
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import oxios_state
-from oxios_state import AgentResponse, PruneConfig, Session, StateStore, cli
+from oxios_state import AgentResponse, PruneConfig, Session, StateStore, cli, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,14 +116,14 @@ def test_a_base_that_is_a_file_is_an_error(run: Run, tmp_path: Path) -> None:
 def test_the_help_says_what_the_exit_codes_mean(run: Run) -> None:
     code, output, errors = run("--help")
     assert (code, errors) == (0, "")
-    for name in ("list", "show", "prune", "check", "quarantine"):
+    for name in ("list", "show", "search", "prune", "check", "quarantine"):
         assert f"\n    {name} " in output
     assert "exit codes:\n  0 " in output
     assert output.isascii()
 
 
 @pytest.mark.parametrize(
-    "command", ["list", "show", "prune", "check", "quarantine list", "quarantine move", "quarantine restore"]
+    "command", ["list", "show", "search", "prune", "check", "quarantine list", "quarantine move", "quarantine restore"]
 )
 def test_every_subcommand_has_help_and_takes_json(command: str, run: Run) -> None:
     code, output, _ = run(*command.split(), "--help")
@@ -154,6 +157,8 @@ def test_the_version_is_that_of_the_package(run: Run) -> None:
         ["prune", "--ttl-hours", "nan"],
         ["prune", "--ttl-hours", "soon"],
         ["list", "--odd"],
+        ["list", "--limit", "one"],
+        ["search"],
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_how_it_is_used(arguments: list[str], run: Run) -> None:
@@ -228,6 +233,59 @@ def test_what_would_move_the_cursor_is_escaped_and_stays_in_its_cell(store: Stat
     assert output.endswith(f"\tone␊two␉three{SHOWN}\n")
     (found,) = objects(run("list", "--json")[1])
     assert found["title"] == f"one\ntwo\tthree{HOSTILE}"
+
+
+def test_list_takes_the_filters_of_the_library(store: StateStore, run: Run) -> None:
+    for name, user, project, day in (("a", "ada", "p", 1), ("b", "ada", "q", 2), ("c", "bob", "p", 3)):
+        session = Session(user, name, created_at=NOW + timedelta(days=day))
+        session.metadata["project_id"] = project
+        store.save_session(session)
+
+    def listed(*arguments: str) -> list[str]:
+        return [found["id"] for found in objects(run("list", "--json", *arguments)[1])]
+
+    assert listed() == ["c", "b", "a"]
+    assert listed("--user", "ada") == ["b", "a"]
+    assert listed("--project", "p") == ["c", "a"]
+    assert listed("--after", "2026-03-03T08:00:00Z") == ["c", "b"]
+    assert listed("--before", "2026-03-03T08:00:00Z") == ["a"]
+    assert listed("--after", "2 March 2026 07:00 +00:00", "--before", "2026-03-04T07:00:00+00:00") == ["b", "a"]
+    assert listed("--limit", "1") == ["c"]
+    assert listed("--user", "ada", "--limit", "1") == ["b"]
+
+
+@pytest.mark.parametrize("command", [["list"], ["search", "x"]])
+@pytest.mark.parametrize("wrong", [["--after", "yesterday"], ["--before", "5/6/2026"], ["--limit", "-1"]])
+def test_what_cannot_be_asked_ends_with_2(command: list[str], wrong: list[str], run: Run) -> None:
+    code, output, errors = run(*command, *wrong)
+    assert (code, output) == (2, "")
+    assert errors.startswith("oxios-state: ")
+    assert errors.count("\n") == 1
+
+
+# Searching.
+
+
+def test_search_prints_where_a_text_is(store: StateStore, run: Run) -> None:
+    save(store, "new", said="Say hello\tto her")
+    save(store, "old", days=2, said="Hello")
+    code, output, errors = run("search", "HELLO")
+    assert (code, errors) == (0, "")
+    assert [line.split("\t") for line in output.splitlines()] == [
+        ["new", "1", "message", "Say hello to her"],
+        ["old", "1", "message", "Hello"],
+    ]
+    assert objects(run("search", "hello", "--json", "--limit", "1")[1]) == [
+        {"session_id": "new", "turn": 0, "where": "message", "index": 0, "snippet": "Say hello to her"}
+    ]
+    assert run("search", "hello", "--before", "1 March 2020") == (1, "", "")
+
+
+def test_search_of_what_nobody_said_ends_with_1(store: StateStore, run: Run) -> None:
+    save(store, "s")
+    assert run("search", "goodbye") == (1, "", "")
+    code, _, errors = run("search", "")
+    assert (code, errors) == (2, "oxios-state: the text to search for is empty\n")
 
 
 # Showing.
@@ -505,6 +563,28 @@ def test_commands_that_read_write_nothing_outside_the_librarys_own_directory(bro
         return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
     before = state()
-    for command in ("list", "show good", "prune --dry-run", "check", "quarantine list"):
+    for command in ("list", "show good", "search o", "prune --dry-run", "check", "quarantine list"):
         assert run(*command.split())[0] < 3
     assert state() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        ("list", "reading"),
+        ("search o", "searching"),
+        ("prune --dry-run", "pruning"),
+        ("prune", "pruning"),
+        ("check", "checking"),
+        ("quarantine move --all", "checking"),
+    ],
+)
+def test_long_work_shows_how_far_it_is(
+    command: str, what: str, three: StateStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = io.StringIO()
+    monkeypatch.setattr(errors, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", errors)
+    monkeypatch.setattr(streams, "_PATIENCE", 0)
+    run(*command.split())
+    assert re.search(f"\r{what}: [1-4] of [1-4]\r {{10,}}\r", errors.getvalue())

@@ -297,7 +297,6 @@ def test_nothing_that_moves_the_cursor_reaches_a_terminal(store: StateStore) -> 
         "list",
         "show s",
         "show s --markdown",
-        "show s --html -",
         "show s --json",
         "show \x1b[2J",
         "search evil",
