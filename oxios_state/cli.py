@@ -126,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     form = command.add_mutually_exclusive_group()
     _add_json(form)
     form.add_argument("--markdown", action="store_true", help="print it as Markdown")
+    form.add_argument("--html", metavar="FILE", help="write it as an HTML page; - is standard output")
 
     command = _add(subcommands, "search", Commands.search, "print where a text was said or done; case does not matter")
     command.add_argument("text", metavar="TEXT", help="the text")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import sys
 from enum import IntEnum
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from oxios_state import ProblemKind, PruneConfig, StateError, StateStore, converter
+from oxios_state.quotation import visible
 from oxios_state.streams import Streams, visible_line
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from oxios_state import Quarantined, SessionSummary
+    from oxios_state import Quarantined, Session, SessionSummary
 
 _T = TypeVar("_T")
 _SESSION_HEADER = ("ID", "UPDATED", "MSGS", "USER", "PROJECT", "TITLE")
@@ -26,6 +28,21 @@ _HIT_HEADER = ("SESSION", "TURN", "WHERE", "TEXT")
 _HIT_FIELDS = ("session_id", "turn", "where", "index", "snippet")
 _ENTRY_HEADER = ("ENTRY", "SINCE", "FILE", "REASON")
 _ANY_AGE = sys.float_info.min  # hours, fewer than a clock can tell: what is that old is due
+
+
+_PAGE = """<!DOCTYPE html>
+<html>
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{title}</title>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
 
 
 class Exit(IntEnum):
@@ -83,7 +100,7 @@ class Commands:
         return Exit.DONE
 
     def show(self, arguments: Namespace) -> Exit:
-        """Print one session."""
+        """Print one session, or write it as a page."""
         session = self.store.load_session(arguments.session)
         if session is None:
             self.streams.complain(f"there is no session {arguments.session}")
@@ -92,6 +109,12 @@ class Commands:
             self.streams.print_json(converter.unstructure(session))
         elif arguments.markdown:
             self.streams.print(session.to_markdown())
+        elif arguments.html == "-":
+            self.streams.print(_page(session))
+        elif arguments.html:
+            page = _page(session)
+            with open(arguments.html, "w", encoding="utf-8", opener=_open_for_its_owner) as file:
+                file.write(page)
         else:
             self.streams.print(str(session))
         return Exit.DONE
@@ -254,3 +277,12 @@ def _row(fields: dict[str, Any], *keys: str) -> list[str]:
     """Make a row of a table: a timestamp to the second, and nothing for null."""
     texts = ("" if fields[key] is None else str(fields[key]) for key in keys)
     return [f"{text[:19]}Z" if key in {"since", "updated_at"} else text for key, text in zip(keys, texts, strict=True)]
+
+
+def _page(session: Session) -> str:
+    title = html.escape(f"Session {session.id}")
+    return visible(_PAGE.format(title=title, body=session._repr_html_()))
+
+
+def _open_for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)  # conversations are private

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -322,7 +323,7 @@ def test_show_as_markdown_is_the_transcript(store: StateStore, run: Run) -> None
     assert run("show", "s", "--markdown") == (0, session.to_markdown().rstrip("\n") + "\n", "")
 
 
-@pytest.mark.parametrize("form", [[], ["--markdown"]])
+@pytest.mark.parametrize("form", [[], ["--markdown"], ["--html", "-"]])
 def test_no_form_of_a_session_has_control_characters(form: list[str], store: StateStore, run: Run) -> None:
     session = Session(HOSTILE, "s")
     session.add_user_message(HOSTILE)
@@ -334,6 +335,26 @@ def test_no_form_of_a_session_has_control_characters(form: list[str], store: Sta
     assert code == 0
     assert "evil" in output
     assert not set(output) & (set(HOSTILE) - set("evil[231mJ"))
+
+
+def test_show_writes_a_complete_page_for_its_owner_only(store: StateStore, run: Run, tmp_path: Path) -> None:
+    save(store, "a<b>&c", said="List the files")
+    page = tmp_path / "page.html"
+    assert run("show", "a<b>&c", "--html", str(page)) == (0, "", "")
+    text = page.read_text("utf-8")
+    assert text.startswith("<!DOCTYPE html>\n<html>\n<head>\n<meta charset")
+    assert "<title>Session a&lt;b&gt;&amp;c</title>" in text
+    assert "List the files" in text
+    assert text.endswith("</body>\n</html>\n")
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert run("show", "a<b>&c", "--html", "-") == (0, text, "")
+
+
+def test_a_page_that_cannot_be_written_is_a_failure(store: StateStore, run: Run, tmp_path: Path) -> None:
+    save(store, "s")
+    code, _, errors = run("show", "s", "--html", str(tmp_path / "none" / "page.html"))
+    assert code == 3
+    assert "No such file or directory" in errors
 
 
 def test_a_session_that_is_not_there_ends_with_1(run: Run) -> None:

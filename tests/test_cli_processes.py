@@ -241,7 +241,7 @@ def test_what_an_encoding_does_not_have_is_escaped(store: StateStore, variables:
     assert done.stdout.rstrip(b"\n").endswith(b"\t" + title)
     (found,) = map(json.loads, run(store, "list", "--json", **variables).stdout.splitlines())
     assert found["title"] == "café 名😀 (LC)"
-    for form in ([], ["--markdown"], ["--json"]):
+    for form in ([], ["--markdown"], ["--html", "-"], ["--json"]):
         done = run(store, "show", "s", *form, **variables)
         assert (done.returncode, done.stderr) == (0, b"")
 
@@ -297,6 +297,7 @@ def test_nothing_that_moves_the_cursor_reaches_a_terminal(store: StateStore) -> 
         "list",
         "show s",
         "show s --markdown",
+        "show s --html -",
         "show s --json",
         "show \x1b[2J",
         "search evil",
