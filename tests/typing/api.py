@@ -154,7 +154,7 @@ store.list_sessions(progress=percent)
 store.list_sessions(progress=tqdm)
 store.search_sessions("text", progress=lambda items: tqdm(items, desc="searching"))
 assert_type(store.check(progress=tqdm), list[Problem])
-assert_type(store.prune(progress=tqdm), list[SessionSummary])
+assert_type(store.prune(progress=tqdm), SessionList)
 store.check(progress=5)  # type: ignore[arg-type]
 assert_type(asdict(session.trajectory[0]), dict[str, Any])
 assert_type(replace(session.trajectory[0], duration_ms=5), TrajectoryStepRecord)
