@@ -10,11 +10,16 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from oxios_state import files, jsontext, staging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+settings.register_profile("untimed", deadline=None)  # machines are noisy; what hangs is found below
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
