@@ -198,6 +198,15 @@ def test_closed_streams_are_no_reason_to_fail(store: StateStore) -> None:
 # Interrupts.
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What a shell runs in the background ignores interrupts, and so do its children, if nothing is done about it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_a_question_with_130_and_no_traceback(store: StateStore) -> None:
     save(store, "s", days=30)
     with at_terminal(store, "prune") as terminal:
@@ -208,6 +217,7 @@ def test_an_interrupt_ends_a_question_with_130_and_no_traceback(store: StateStor
     assert len(store.list_sessions()) == 1
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_a_command_whose_reader_sleeps(store: StateStore) -> None:
     for number in range(40):
         save(store, f"s{number:02}", title="x" * 5000)
