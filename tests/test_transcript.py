@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -239,6 +240,7 @@ def structure(tokens: list[Token]) -> Iterator[tuple[str, str]]:
 
 
 @given(hostile_sessions())
+@example(Session("ada", user_messages=[UserMessage(">0")]))
 @example(Session("`", "``", user_messages=[UserMessage("```\n# a"), UserMessage("# b")], created_at=NOON))
 def test_the_structure_of_a_transcript_is_its_own_whatever_the_content(session: Session) -> None:
     text = session.to_markdown()
@@ -252,7 +254,8 @@ def test_the_structure_of_a_transcript_is_its_own_whatever_the_content(session: 
         inline = {child.type for token in tokens for child in token.children or ()}
         assert not {"html_inline", "image"} & inline
         assert not any(token.type == "html_block" for token in tokens)
-        items = [token for token in tokens if token.type == "inline" and token.level == 3]
+        particulars = takewhile(lambda token: token.tag != "h2", tokens)
+        items = [token for token in particulars if token.type == "inline" and token.level == 3]
         assert len(items) == 4 + (session.active_seed_id is not None) + (session.active_persona_id is not None)
         assert [child.type for child in items[0].children or ()] == ["text", "code_inline"]
         assert [child.type for child in items[1].children or ()] == ["text", "code_inline"]
