@@ -22,7 +22,7 @@ nitpick_ignore = [("py:obj", name) for name in dir(builtins)]
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(sys.stdlib_module_names)})\..*"),
     ("py:.*", "Callable|Enum|Decimal|Iterable|Iterator|Path|PathLike|Sequence|UUID|AbstractContextManager"),
-    ("py:.*", r"(date|datetime|timedelta)"),
+    ("py:.*", r"(date|datetime|timedelta|str\.\w+)"),
     ("py:.*", r"cattrs\.(converters\.)?\w+|Converter"),
     ("py:class", r"oxios_state\.revisions\.Revision"),  # the store's own
 ]
@@ -57,6 +57,16 @@ html_copy_source = False
 html_show_sphinx = False
 
 
+_LEGIBLE = {
+    r"= NOTHING": "= ...",  # attrs calls a factory
+    r"= FrozenDict\(\{\}\)": "= {}",
+    r"= <built-in function (\w+)>": r"= \1",
+    r"\b(oxios_state\.dataframes\.)?Moment\b": "datetime",
+    r"\b(oxios_state\.dataframes\.)?JSONValue\b": "Any",
+    r"\bProgress\b": "Callable[[Iterable], Iterable]",
+}
+
+
 def setup(app: Any) -> None:
     """Have signatures say what a reader can use, and a property's text be no type, as napoleon would have it."""
     app.connect("autodoc-process-signature", _make_legible)
@@ -69,9 +79,9 @@ def _make_legible(*event: Any) -> tuple[str, str] | None:
         return None
     if what == "method" and hasattr(thing, "__wrapped__"):  # a generator that is made a context manager
         returned = re.sub("^Iterator", "AbstractContextManager", returned)
-    # What attrs calls a factory for has no default to show.
-    arguments = arguments.replace("= NOTHING", "= ...").replace("= FrozenDict({})", "= {}")
-    return re.sub(r"= <built-in function (\w+)>", r"= \1", arguments), returned
+    for what_it_is, legible in _LEGIBLE.items():
+        arguments = re.sub(what_it_is, legible, arguments)
+    return arguments, returned
 
 
 def _begin_property(*event: Any) -> None:
