@@ -2,10 +2,10 @@
 
     python tests/benchmarks/bench.py [--quick] [--directory DIRECTORY] [--plot FILE] [NAME ...]
 
-Names are saving, loading, turns, listing, pruning, threads, memory, and the curves sessions, sizes, crowds and rows;
-without any, all are run, in some minutes. `--quick` repeats less, and leaves out the largest. The directory decides the
-file system; by default, it is a new one where temporary files go. `--plot` draws the curves, as SVG. What is printed is
-markdown.
+Names are saving, loading, turns, listing, searching, pruning, threads, memory, and the curves sessions, sizes, crowds
+and rows; without any, all are run, in some minutes. `--quick` repeats less, and leaves out the largest. The directory
+decides the file system; by default, it is a new one where temporary files go. `--plot` draws the curves, as SVG. What
+is printed is markdown.
 
 Each benchmark has a process of its own, so that none runs in what another left behind.
 """
@@ -30,6 +30,7 @@ import memory
 import plot
 import pruning
 import saving
+import searching
 import threads
 import turns
 from growth import Panel
@@ -41,6 +42,7 @@ TABLE: dict[str, Callable[..., Iterator[Row]]] = {
     "loading": loading.rows,
     "turns": turns.rows,
     "listing": listing.rows,
+    "searching": searching.rows,
     "pruning": pruning.rows,
     "threads": threads.rows,
     "memory": memory.rows,
