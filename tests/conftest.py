@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -12,7 +15,21 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from oxios_state import files, jsontext, staging
+from oxios_state import (
+    AgentResponse,
+    Session,
+    SessionSummary,
+    StateStore,
+    Timestamp,
+    TrajectoryStepRecord,
+    UserMessage,
+    codec,
+    files,
+    jsontext,
+    reading,
+    staging,
+    summaries,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +37,8 @@ if TYPE_CHECKING:
 
 settings.register_profile("untimed", deadline=None)  # machines are noisy; what hangs is found below
 settings.load_profile("untimed")
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +94,115 @@ def nobody() -> Iterator[Path]:
                     path = os.path.join(parent, name)
                     if os.path.isdir(path) and not os.path.islink(path):
                         os.chmod(path, 0o700)
+
+
+# Sessions, and stores that hold some.
+
+
+@pytest.fixture
+def full_session() -> Callable[..., Session]:
+    """Make a session that has something in each of its lists and dicts."""
+
+    def make(session_id: str = "s") -> Session:
+        return Session(
+            "u",
+            session_id,
+            user_messages=[UserMessage("hello", timestamp=NOON, extra={"x": [1]})],
+            agent_responses=[AgentResponse("hi", timestamp=NOON)],
+            trajectory_steps=[TrajectoryStepRecord("grep", {"deep": [{"n": 1}]}, timestamp=NOON)],
+            created_at=NOON,
+            metadata={"tags": ["a", {"b": 1}]},
+            extra={"new": {"k": [1]}},
+        )
+
+    return make
+
+
+@pytest.fixture
+def settled_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateStore:
+    """An empty store, where every file is as if it had been there for a while: what is loaded is kept as well."""
+    monkeypatch.setattr(reading, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + 10**10))
+    return StateStore(tmp_path / "state", durable=False)
+
+
+@pytest.fixture
+def store_of_one(tmp_path: Path) -> StateStore:
+    """A store of one old session: s, of u1."""
+    store = StateStore(tmp_path / "state", durable=False)
+    store.save_session(Session("u1", "s", created_at=datetime(2020, 1, 1, tzinfo=UTC)))
+    return store
+
+
+@pytest.fixture
+def session_file(store_of_one: StateStore) -> Path:
+    """The file of the session in `store_of_one`."""
+    return store_of_one.base_path / "sessions" / "s.json"
+
+
+@pytest.fixture
+def base_of_two(settled_store: StateStore) -> Path:
+    """The directory of a settled store of two sessions: a, of ada, and b, of bo."""
+    nanoseconds = Timestamp(2026, 3, 1, 13, nanosecond=7, tzinfo=UTC)
+    settled_store.save_session(Session("ada", "a", created_at=NOON, metadata={"title": "T \u00e9 \U0001f680"}))
+    settled_store.save_session(Session("bo", "b", created_at=nanoseconds, user_messages=[UserMessage("hello\nyou")]))
+    return settled_store.base_path
+
+
+@pytest.fixture
+def summary_file(base_of_two: Path) -> Path:
+    """Where the summaries of the sessions in `base_of_two` are kept."""
+    return base_of_two / ".oxios_state" / "cache" / "summaries.json"
+
+
+@pytest.fixture
+def listed() -> Callable[[StateStore], str]:
+    """Tell what a store lists, down to the types."""
+
+    def tell(store: StateStore) -> str:
+        found = store.list_sessions()
+        assert all(type(summary.id) is str for summary in found)
+        return repr(found)
+
+    return tell
+
+
+@pytest.fixture
+def truth(base_of_two: Path, summary_file: Path, listed: Callable[[StateStore], str]) -> Callable[[], str]:
+    """Remove the file of summaries, and tell what is listed without it from `base_of_two`."""
+
+    def tell() -> str:
+        shutil.rmtree(summary_file.parent, ignore_errors=True)
+        return listed(StateStore(base_of_two, durable=False))
+
+    return tell
+
+
+# What was done to answer.
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of the sessions that were decoded from their files."""
+    ids: list[str] = []
+    decode = codec.decode_named
+
+    def decode_and_note(raw: bytes, path: Path) -> Session:
+        ids.append(path.stem)
+        return decode(raw, path)
+
+    monkeypatch.setattr(codec, "decode_named", decode_and_note)
+    return ids
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of the sessions whose files were looked at, to summarise them."""
+    ids: list[str] = []
+    summarise = summaries.summarise
+
+    def summarise_and_note(session: Session) -> SessionSummary:
+        ids.append(session.id)
+        return summarise(session)
+
+    monkeypatch.setattr(summaries, "summarise", summarise_and_note)
+    return ids

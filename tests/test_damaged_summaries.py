@@ -6,73 +6,19 @@ import json
 import os
 import shutil
 import socket
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from oxios_state import (
-    Session,
-    SessionSummary,
-    StateStore,
-    Timestamp,
-    UserMessage,
-    files,
-    reading,
-    summaries,
-    summarycache,
-)
+from oxios_state import Session, StateStore, files, summarycache
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 posix = pytest.mark.skipif(files.WINDOWS, reason="modes and special files of POSIX")
-
-
-@pytest.fixture
-def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    # As if every file had been there for a while.
-    monkeypatch.setattr(reading, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + 10**10))
-    store = StateStore(tmp_path / "state", durable=False)
-    nanoseconds = Timestamp(2026, 3, 1, 13, nanosecond=7, tzinfo=UTC)
-    store.save_session(Session("ada", "a", created_at=NOON, metadata={"title": "T \u00e9 \U0001f680"}))
-    store.save_session(Session("bo", "b", created_at=nanoseconds, user_messages=[UserMessage("hello\nyou")]))
-    return store.base_path
-
-
-@pytest.fixture
-def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The ids of the sessions whose files were looked at."""
-    ids: list[str] = []
-    summarise = summaries.summarise
-
-    def summarise_and_note(session: Session) -> SessionSummary:
-        ids.append(session.id)
-        return summarise(session)
-
-    monkeypatch.setattr(summaries, "summarise", summarise_and_note)
-    return ids
 
 
 def fresh(base: Path) -> StateStore:
     return StateStore(base, durable=False)
-
-
-def cache_of(base: Path) -> Path:
-    return base / ".oxios_state" / "cache" / "summaries.json"
-
-
-def truth(base: Path) -> str:
-    """What is listed without the file, down to the types."""
-    shutil.rmtree(base / ".oxios_state" / "cache", ignore_errors=True)
-    return exactly(fresh(base).list_sessions())
-
-
-def exactly(listed: list[SessionSummary]) -> str:
-    assert all(type(summary.id) is str for summary in listed)
-    return repr(listed)
 
 
 def spoiled(raw: bytes) -> list[bytes]:
@@ -85,25 +31,31 @@ def signed(body: bytes, form: bytes = b"oxios_state summaries 1 %s\n") -> bytes:
     return form % blake2b(body, digest_size=16).hexdigest().encode() + body
 
 
-def test_no_truncation_and_no_flipped_bit_is_taken_for_sound(base: Path) -> None:
-    fresh(base).list_sessions()
-    raw = cache_of(base).read_bytes()
+def test_no_truncation_and_no_flipped_bit_is_taken_for_sound(base_of_two: Path, summary_file: Path) -> None:
+    fresh(base_of_two).list_sessions()
+    raw = summary_file.read_bytes()
     assert len(summarycache._decode(raw)) == 2
-    cache = summarycache.SummaryCache(files.Tree(base, durable=False))
+    cache = summarycache.SummaryCache(files.Tree(base_of_two, durable=False))
     for damaged in spoiled(raw):
-        cache_of(base).write_bytes(damaged)
+        summary_file.write_bytes(damaged)
         assert cache.read() == {}
 
 
-def test_a_damaged_file_is_written_anew(base: Path, looked: list[str]) -> None:
-    expected = truth(base)
-    raw = cache_of(base).read_bytes()
+def test_a_damaged_file_is_written_anew(
+    base_of_two: Path,
+    looked: list[str],
+    summary_file: Path,
+    truth: Callable[[], str],
+    listed: Callable[[StateStore], str],
+) -> None:
+    expected = truth()
+    raw = summary_file.read_bytes()
     for damaged in spoiled(raw)[:: 97 if len(raw) < 1000 else 997]:
-        cache_of(base).write_bytes(damaged)
-        assert exactly(fresh(base).list_sessions()) == expected
-        assert sorted(cache_of(base).read_bytes()) == sorted(raw)
+        summary_file.write_bytes(damaged)
+        assert listed(fresh(base_of_two)) == expected
+        assert sorted(summary_file.read_bytes()) == sorted(raw)
         looked.clear()
-        assert exactly(fresh(base).list_sessions()) == expected
+        assert listed(fresh(base_of_two)) == expected
         assert looked == []
 
 
@@ -124,11 +76,13 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("content", FOREIGN)
-def test_a_file_of_another_kind_is_ignored_and_written_anew(base: Path, content: str) -> None:
-    expected = truth(base)
-    cache_of(base).write_bytes(FOREIGN[content])
-    assert exactly(fresh(base).list_sessions()) == expected
-    assert len(summarycache._decode(cache_of(base).read_bytes())) == 2
+def test_a_file_of_another_kind_is_ignored_and_written_anew(
+    base_of_two: Path, content: str, summary_file: Path, truth: Callable[[], str], listed: Callable[[StateStore], str]
+) -> None:
+    expected = truth()
+    summary_file.write_bytes(FOREIGN[content])
+    assert listed(fresh(base_of_two)) == expected
+    assert len(summarycache._decode(summary_file.read_bytes())) == 2
 
 
 def _a_link(path: Path) -> None:
@@ -158,32 +112,36 @@ THINGS: dict[str, Callable[[Path], object]] = {
 
 @posix
 @pytest.mark.parametrize("thing", THINGS)
-def test_whatever_is_in_its_place_the_list_is_right(base: Path, thing: str) -> None:
-    expected = truth(base)
-    cache_of(base).unlink()
-    THINGS[thing](cache_of(base))
+def test_whatever_is_in_its_place_the_list_is_right(
+    base_of_two: Path, thing: str, summary_file: Path, truth: Callable[[], str], listed: Callable[[StateStore], str]
+) -> None:
+    expected = truth()
+    summary_file.unlink()
+    THINGS[thing](summary_file)
     for _ in range(2):
-        assert exactly(fresh(base).list_sessions()) == expected
-    assert cache_of(base).is_dir() or not cache_of(base).is_symlink()
-    elsewhere = cache_of(base).with_name("elsewhere")
+        assert listed(fresh(base_of_two)) == expected
+    assert summary_file.is_dir() or not summary_file.is_symlink()
+    elsewhere = summary_file.with_name("elsewhere")
     assert not elsewhere.exists() or elsewhere.read_bytes() == b"not to be written"
-    assert not list(base.rglob("*.tmp"))
+    assert not list(base_of_two.rglob("*.tmp"))
 
 
 @posix
 @pytest.mark.parametrize("level", [".oxios_state", ".oxios_state/cache"])
 @pytest.mark.parametrize("thing", ["a file", "a link that leads outside"])
-def test_whatever_is_in_the_place_of_its_directory_the_list_is_right(base: Path, level: str, thing: str) -> None:
-    expected = truth(base)
-    shutil.rmtree(base / level)
-    outside = base.parent / "outside"
+def test_whatever_is_in_the_place_of_its_directory_the_list_is_right(
+    base_of_two: Path, level: str, thing: str, truth: Callable[[], str], listed: Callable[[StateStore], str]
+) -> None:
+    expected = truth()
+    shutil.rmtree(base_of_two / level)
+    outside = base_of_two.parent / "outside"
     if thing == "a file":
-        (base / level).write_bytes(b"")
+        (base_of_two / level).write_bytes(b"")
     else:
         outside.mkdir()
-        (base / level).symlink_to(outside)
+        (base_of_two / level).symlink_to(outside)
     for _ in range(2):
-        assert exactly(fresh(base).list_sessions()) == expected
+        assert listed(fresh(base_of_two)) == expected
     assert not outside.exists() or not list(outside.iterdir())
 
 
@@ -191,6 +149,7 @@ def test_whatever_is_in_the_place_of_its_directory_the_list_is_right(base: Path,
 def test_a_file_that_may_not_be_read_is_ignored(nobody: Path) -> None:
     store = StateStore(nobody / "state", durable=False)
     store.save_session(Session("u", "s"))
-    cache_of(store.base_path).parent.mkdir(parents=True)
-    cache_of(store.base_path).touch(0o000)
+    unreadable = store.base_path / ".oxios_state" / "cache" / "summaries.json"
+    unreadable.parent.mkdir(parents=True)
+    unreadable.touch(0o000)
     assert [summary.id for summary in fresh(store.base_path).list_sessions()] == ["s"]

@@ -4,54 +4,15 @@ from __future__ import annotations
 
 import gc
 import pickle
-import time
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from oxios_state import AgentResponse, Session, StateStore, TrajectoryStepRecord, UserMessage, codec, reading
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateStore:
-    # As if every file had been there for a while: what is loaded is kept as well.
-    monkeypatch.setattr(reading, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + 10**10))
-    return StateStore(tmp_path / "state", durable=False)
-
-
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The ids of the sessions that were decoded from their files."""
-    ids: list[str] = []
-    decode = codec.decode_named
-
-    def decode_and_note(raw: bytes, path: Path) -> Session:
-        ids.append(path.stem)
-        return decode(raw, path)
-
-    monkeypatch.setattr(codec, "decode_named", decode_and_note)
-    return ids
-
-
-def full(session_id: str = "s") -> Session:
-    return Session(
-        "u",
-        session_id,
-        user_messages=[UserMessage("hello", timestamp=NOON, extra={"x": [1]})],
-        agent_responses=[AgentResponse("hi", timestamp=NOON)],
-        trajectory_steps=[TrajectoryStepRecord("grep", {"deep": [{"n": 1}]}, timestamp=NOON)],
-        created_at=NOON,
-        metadata={"tags": ["a", {"b": 1}]},
-        extra={"new": {"k": [1]}},
-    )
+from oxios_state import AgentResponse, Session, StateStore, TrajectoryStepRecord, UserMessage, codec
 
 
 def loaded(store: StateStore, session_id: str = "s") -> Session:
@@ -104,8 +65,8 @@ def test_a_bound_that_is_none_is_refused(tmp_path: Path, value: Any) -> None:
         StateStore(tmp_path, cache_bytes=value)
 
 
-def test_the_bound_is_kept_whatever_the_threads_do(store: StateStore) -> None:
-    store = StateStore(store.base_path, durable=False, cache_bytes=200_000)
+def test_the_bound_is_kept_whatever_the_threads_do(settled_store: StateStore) -> None:
+    store = StateStore(settled_store.base_path, durable=False, cache_bytes=200_000)
 
     def work(number: int) -> None:
         name = f"s{number * 7 % 11}"
@@ -122,50 +83,58 @@ def test_the_bound_is_kept_whatever_the_threads_do(store: StateStore) -> None:
     assert costs
 
 
-def test_a_pickled_store_keeps_its_bound_and_nothing_else(tmp_path: Path, decoded: list[str]) -> None:
+def test_a_pickled_store_keeps_its_bound_and_nothing_else(
+    tmp_path: Path, decoded: list[str], full_session: Callable[..., Session]
+) -> None:
     store = StateStore(tmp_path / "state", durable=False, cache_bytes=12_345)
-    store.save_session(full())
+    store.save_session(full_session())
     store.list_sessions()
     decoded.clear()
     sent = pickle.loads(pickle.dumps(store))
     assert sent.cache_bytes == 12_345
     assert len(pickle.dumps(store)) < 1000
-    assert loaded(sent) == full()
+    assert loaded(sent) == full_session()
     assert decoded == ["s"]
     assert sent.list_sessions() == store.list_sessions()
 
 
-def typical(number: int) -> Session:
-    session = full(f"s{number}")
-    for index in range(10):
-        session.add_user_message(f"What does {index} do? " * 10)
-        session.add_agent_response(AgentResponse("It does this, and that. " * 40, session_id=session.id))
-        args = {"command": "grep -rn something .", "timeout": index, "cwd": "/home/ada"}
-        session.extend_trajectory([TrajectoryStepRecord("bash", args, "Found it. " * 40)] * 3)
-    return session
-
-
 KINDS: dict[str, Callable[[int], Session]] = {
     "empty": lambda number: Session("u", f"s{number}"),
-    "typical": typical,
     "text": lambda number: Session("u", f"s{number}", user_messages=[UserMessage("word " * 20_000)]),
     "emoji": lambda number: Session("u", f"s{number}", user_messages=[UserMessage("word " * 20_000 + "\U0001f680")]),
     "objects": lambda number: Session("u", f"s{number}", metadata={f"k{i}": {"v": [{}, i]} for i in range(200)}),
 }
 
 
+@pytest.fixture(params=["typical", *KINDS])
+def make(request: pytest.FixtureRequest, full_session: Callable[..., Session]) -> Callable[[int], Session]:
+    """Make the session of a number, of the kind that is to be measured."""
+
+    def typical(number: int) -> Session:
+        session = full_session(f"s{number}")
+        for index in range(10):
+            session.add_user_message(f"What does {index} do? " * 10)
+            session.add_agent_response(AgentResponse("It does this, and that. " * 40, session_id=session.id))
+            args = {"command": "grep -rn something .", "timeout": index, "cwd": "/home/ada"}
+            session.extend_trajectory([TrajectoryStepRecord("bash", args, "Found it. " * 40)] * 3)
+        return session
+
+    return KINDS.get(request.param, typical)
+
+
 @pytest.mark.skipif(not hasattr(tracemalloc, "start"), reason="PyPy counts no memory")
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", ["saved", "loaded", "loaded and read", "loaded and saved"])
-def test_what_is_kept_takes_no_more_memory_than_the_bound(store: StateStore, kind: str, way: str) -> None:
+def test_what_is_kept_takes_no_more_memory_than_the_bound(
+    settled_store: StateStore, make: Callable[[int], Session], way: str
+) -> None:
     count = 12
     for number in range(count + 1):
-        store.save_session(KINDS[kind](number))
-    keeping = StateStore(store.base_path, durable=False)
+        settled_store.save_session(make(number))
+    keeping = StateStore(settled_store.base_path, durable=False)
 
     def use(number: int) -> None:
         if way == "saved":
-            session = KINDS[kind](number)
+            session = make(number)
             keeping.save_session(session)
             return
         session = loaded(keeping, f"s{number}")

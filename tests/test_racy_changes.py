@@ -55,18 +55,6 @@ WRITES: list[Write] = [rename_over, write_in_place, delete_and_make, write_and_r
 every_write = pytest.mark.parametrize("write", WRITES, ids=lambda write: write.__name__)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> StateStore:
-    store = StateStore(tmp_path / "state", durable=False)
-    store.save_session(Session("u1", "s", created_at=OLD))
-    return store
-
-
-@pytest.fixture
-def path(store: StateStore) -> Path:
-    return store.base_path / "sessions" / "s.json"
-
-
 def user_of(store: StateStore) -> str:
     session = store.load_session("s")
     assert session is not None
@@ -124,16 +112,18 @@ def changing(path: Path, write: Write, user_id: str) -> None:
 @every_write
 @every_use
 def test_a_change_of_the_same_size_a_moment_later_is_noticed(
-    store: StateStore, path: Path, use: Use, write: Write
+    store_of_one: StateStore, session_file: Path, use: Use, write: Write
 ) -> None:
-    use(StateStore(store.base_path, durable=False), partial(changing, path, write))
+    use(StateStore(store_of_one.base_path, durable=False), partial(changing, session_file, write))
 
 
 @pytest.mark.parametrize("write", WRITES[:3], ids=lambda write: write.__name__)
 @every_use
-def test_a_change_a_moment_after_a_save_is_noticed(store: StateStore, path: Path, use: Use, write: Write) -> None:
+def test_a_change_a_moment_after_a_save_is_noticed(
+    store_of_one: StateStore, session_file: Path, use: Use, write: Write
+) -> None:
     # Not of one who restores the time: older Linux gives him all that the save gave, if he does within its tick.
-    use(store, partial(changing, path, write))
+    use(store_of_one, partial(changing, session_file, write))
 
 
 # The same on a clock that stands still, where nothing but the rules of `revisions` notices a change.
@@ -225,26 +215,26 @@ def indistinguishably(clock: Clock, path: Path, write: Write, user_id: str) -> N
 @every_write
 @every_use
 def test_a_change_within_one_tick_is_noticed(
-    store: StateStore,
-    path: Path,
+    store_of_one: StateStore,
+    session_file: Path,
     monkeypatch: pytest.MonkeyPatch,
     *,
     use: Use,
     write: Write,
     tick: str,
 ) -> None:
-    clock = coarse(monkeypatch, path, tick)
+    clock = coarse(monkeypatch, session_file, tick)
     clock.advance(5 * SECOND)
-    write(path, path.read_bytes())
-    use(StateStore(store.base_path, durable=False), partial(indistinguishably, clock, path, write))
+    write(session_file, session_file.read_bytes())
+    use(StateStore(store_of_one.base_path, durable=False), partial(indistinguishably, clock, session_file, write))
 
 
 @every_tick
 @every_write
 @every_use
 def test_without_the_rule_of_what_is_racy_it_would_not_be(
-    store: StateStore,
-    path: Path,
+    store_of_one: StateStore,
+    session_file: Path,
     monkeypatch: pytest.MonkeyPatch,
     *,
     use: Use,
@@ -252,69 +242,72 @@ def test_without_the_rule_of_what_is_racy_it_would_not_be(
     tick: str,
 ) -> None:
     # What the test above is worth.
-    clock = coarse(monkeypatch, path, tick)
+    clock = coarse(monkeypatch, session_file, tick)
     monkeypatch.setattr(reading, "is_settled", lambda *_: True)
     clock.advance(5 * SECOND)
-    write(path, path.read_bytes())
+    write(session_file, session_file.read_bytes())
     with pytest.raises((AssertionError, pytest.fail.Exception)):
-        use(StateStore(store.base_path, durable=False), partial(indistinguishably, clock, path, write))
+        use(StateStore(store_of_one.base_path, durable=False), partial(indistinguishably, clock, session_file, write))
 
 
 @every_tick
 @every_write
 @every_use
 def test_a_change_of_what_was_looked_at_long_after_its_last_is_noticed(
-    store: StateStore,
-    path: Path,
+    store_of_one: StateStore,
+    session_file: Path,
     monkeypatch: pytest.MonkeyPatch,
     *,
     use: Use,
     write: Write,
     tick: str,
 ) -> None:
-    clock = coarse(monkeypatch, path, tick)
+    clock = coarse(monkeypatch, session_file, tick)
 
     def change(user_id: str) -> None:
-        assert reading.read_unknown(path, [clock.identity(path)]) == (None, clock.identity(path))
+        assert reading.read_unknown(session_file, [clock.identity(session_file)]) == (
+            None,
+            clock.identity(session_file),
+        )
         clock.advance(5 * SECOND)
-        changing(path, write, user_id)
+        changing(session_file, write, user_id)
         clock.advance(5 * SECOND)
 
-    use(StateStore(store.base_path, durable=False), change)
+    use(StateStore(store_of_one.base_path, durable=False), change)
 
 
 @every_tick
 @pytest.mark.parametrize("write", WRITES[:3], ids=lambda write: write.__name__)
 @every_use
 def test_a_change_within_the_tick_of_a_save_is_noticed(
-    store: StateStore,
-    path: Path,
+    store_of_one: StateStore,
+    session_file: Path,
     monkeypatch: pytest.MonkeyPatch,
     *,
     use: Use,
     write: Write,
     tick: str,
 ) -> None:
-    clock = coarse(monkeypatch, path, tick)
-    store.save_session(Session("u1", "s", created_at=OLD))
-    saved = clock.identity(path)
+    clock = coarse(monkeypatch, session_file, tick)
+    store_of_one.save_session(Session("u1", "s", created_at=OLD))
+    saved = clock.identity(session_file)
 
     def change(user_id: str) -> None:
-        changing(path, write, user_id)
+        changing(session_file, write, user_id)
         mtime = 3
-        same = [a == b for a, b in zip(saved, clock.identity(path), strict=True)]
+        same = [a == b for a, b in zip(saved, clock.identity(session_file), strict=True)]
         assert same[:mtime] + same[mtime + 1 :] == [True] * 4
         assert not (same[mtime] and TICKS[tick][1])  # the mark alone tells, where it is kept
 
-    use(store, change)
+    use(store_of_one, change)
 
 
 @every_tick
 def test_what_a_save_marked_is_trusted_at_once_and_what_it_could_not_mark_is_not(
-    store: StateStore, path: Path, monkeypatch: pytest.MonkeyPatch, tick: str
+    store_of_one: StateStore, session_file: Path, monkeypatch: pytest.MonkeyPatch, tick: str
 ) -> None:
-    clock = coarse(monkeypatch, path, tick)
+    clock = coarse(monkeypatch, session_file, tick)
     session = Session("u1", "s", created_at=OLD)
-    store.save_session(session)
+    store_of_one.save_session(session)
     assert session.revision is not None
-    assert session.revision.identity == (clock.identity(path) if TICKS[tick][1] else None)
+    assert session.revision.identity == (clock.identity(session_file) if TICKS[tick][1] else None)

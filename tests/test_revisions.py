@@ -32,18 +32,6 @@ ALL_OLD = PruneConfig(max_sessions=0, ttl_hours=1)
 SECOND = 10**9
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> StateStore:
-    store = StateStore(tmp_path / "state", durable=False)
-    store.save_session(Session("u1", "s", created_at=OLD))
-    return store
-
-
-@pytest.fixture
-def path(store: StateStore) -> Path:
-    return store.base_path / "sessions" / "s.json"
-
-
 def user_of(store: StateStore) -> str:
     session = store.load_session("s")
     assert session is not None
@@ -102,7 +90,7 @@ def test_a_mark_is_not_what_a_file_system_with_coarse_times_could_keep(tmp_path:
 
 @pytest.mark.parametrize("way", ["unsupported", "refused"])
 def test_a_file_that_cannot_be_marked_is_saved_and_compared_by_what_it_holds(
-    store: StateStore, path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+    store_of_one: StateStore, session_file: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     def utime(*_: object, **__: object) -> None:
         raise OSError(1, "Operation not permitted")
@@ -110,33 +98,33 @@ def test_a_file_that_cannot_be_marked_is_saved_and_compared_by_what_it_holds(
     supported = set() if way == "unsupported" else {utime}
     monkeypatch.setattr(revisions, "os", SimpleNamespace(utime=utime, supports_fd=supported))
     session = Session("u1", "s", created_at=OLD)
-    store.save_session(session)
+    store_of_one.save_session(session)
     assert session.revision is not None
     assert session.revision.identity is None
-    store.update_session(session)
-    change_in_place(path)
-    assert user_of(store) == "u2"
+    store_of_one.update_session(session)
+    change_in_place(session_file)
+    assert user_of(store_of_one) == "u2"
     with pytest.raises(SessionConflictError):
-        store.update_session(session)
+        store_of_one.update_session(session)
 
 
 def test_a_file_that_changes_before_its_mark_is_seen_is_not_trusted(
-    store: StateStore, path: Path, monkeypatch: pytest.MonkeyPatch
+    store_of_one: StateStore, session_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def replace(source: str, target: Path) -> None:
         os.replace(source, target)
-        change_in_place(path)
+        change_in_place(session_file)
 
     monkeypatch.setattr(staging, "os", SimpleNamespace(**vars(os) | {"replace": replace}))
     session = Session("u1", "s", created_at=OLD)
-    store.save_session(session)
-    assert user_of(store) == "u2"
+    store_of_one.save_session(session)
+    assert user_of(store_of_one) == "u2"
     with pytest.raises(SessionConflictError):
-        store.update_session(session)
+        store_of_one.update_session(session)
 
 
 def test_a_file_whose_status_is_not_to_be_had_after_the_save_is_saved(
-    store: StateStore, monkeypatch: pytest.MonkeyPatch
+    store_of_one: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replaced = []
 
@@ -152,49 +140,49 @@ def test_a_file_whose_status_is_not_to_be_had_after_the_save_is_saved(
     session = Session("u2", "s")
     with monkeypatch.context() as patch:
         patch.setattr(staging, "os", SimpleNamespace(**vars(os) | {"replace": replace, "fstat": fstat}))
-        store.save_session(session)
-    assert user_of(store) == "u2"
-    store.update_session(session)
+        store_of_one.save_session(session)
+    assert user_of(store_of_one) == "u2"
+    store_of_one.update_session(session)
 
 
-def test_a_file_that_grows_while_it_is_read_is_not_trusted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_grows_while_it_is_read_is_not_trusted(session_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + SECOND))
-    trusted = reading.read_unknown(path)
+    trusted = reading.read_unknown(session_file)
     assert trusted is not None
-    assert trusted[1] == identity_of(path.stat())
+    assert trusted[1] == identity_of(session_file.stat())
 
     def fstat(descriptor: int) -> os.stat_result:
         status = os.fstat(descriptor)
-        with path.open("ab") as file:
+        with session_file.open("ab") as file:
             file.write(b" ")
         return status
 
     monkeypatch.setattr(reading, "os", SimpleNamespace(**vars(os) | {"fstat": fstat}))
-    found = reading.read_unknown(path)
+    found = reading.read_unknown(session_file)
     assert found is not None
     assert found[1] is None
 
 
 def test_a_file_that_cannot_be_read_to_its_end_is_an_error_that_names_it(
-    store: StateStore, path: Path, monkeypatch: pytest.MonkeyPatch
+    store_of_one: StateStore, session_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fstat(_: int) -> os.stat_result:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(reading, "os", SimpleNamespace(**vars(os) | {"fstat": fstat}))
     with pytest.raises(OSError, match="Input/output error") as caught:
-        store.load_session("s")
-    assert caught.value.filename == str(path)
+        store_of_one.load_session("s")
+    assert caught.value.filename == str(session_file)
 
 
 @pytest.mark.parametrize("change", [True, False])
 def test_a_system_that_knows_no_names_relative_to_a_directory_removes_what_is_unchanged(
-    store: StateStore, path: Path, monkeypatch: pytest.MonkeyPatch, *, change: bool
+    store_of_one: StateStore, session_file: Path, monkeypatch: pytest.MonkeyPatch, *, change: bool
 ) -> None:
     monkeypatch.setattr(removal, "_RELATIVE", False)
-    removed = store.prune(ALL_OLD, keep=lambda _: change_in_place(path) if change else None)
+    removed = store_of_one.prune(ALL_OLD, keep=lambda _: change_in_place(session_file) if change else None)
     assert [summary.id for summary in removed] == ([] if change else ["s"])
-    assert path.exists() == change
+    assert session_file.exists() == change
 
 
 def test_a_revision_is_its_own_copy_and_keeps_what_tells_when_pickled() -> None:
@@ -220,29 +208,31 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("fresh", [True, False], ids=["listed by another process", "listed"])
 def test_a_file_that_an_editor_has_just_emptied_to_write_it_anew_is_not_pruned(
-    store: StateStore, path: Path, monkeypatch: pytest.MonkeyPatch, *, fresh: bool
+    store_of_one: StateStore, session_file: Path, monkeypatch: pytest.MonkeyPatch, *, fresh: bool
 ) -> None:
     later(monkeypatch)
-    assert len(store.list_sessions()) == 1
-    pruning = StateStore(store.base_path, durable=False) if fresh else store
-    assert pruning.prune(ALL_OLD, keep=lambda _: path.write_bytes(b"") != 0) == []
-    assert path.read_bytes() == b""
+    assert len(store_of_one.list_sessions()) == 1
+    pruning = StateStore(store_of_one.base_path, durable=False) if fresh else store_of_one
+    assert pruning.prune(ALL_OLD, keep=lambda _: session_file.write_bytes(b"") != 0) == []
+    assert session_file.read_bytes() == b""
 
 
 @pytest.mark.skipif(files.WINDOWS, reason="modes of POSIX")
 @pytest.mark.parametrize("load", [True, False], ids=["loaded", "saved"])
-def test_what_changes_the_identity_alone_is_no_conflict(store: StateStore, path: Path, *, load: bool) -> None:
-    session = store.load_session("s") if load else Session("u1", "s")
+def test_what_changes_the_identity_alone_is_no_conflict(
+    store_of_one: StateStore, session_file: Path, *, load: bool
+) -> None:
+    session = store_of_one.load_session("s") if load else Session("u1", "s")
     assert session is not None
-    store.save_session(session)
+    store_of_one.save_session(session)
     for change in (
-        path.touch,
-        partial(path.chmod, 0o640),
-        partial(os.link, path, path.with_name("linked")),
-        partial(write_anew, path),
+        session_file.touch,
+        partial(session_file.chmod, 0o640),
+        partial(os.link, session_file, session_file.with_name("linked")),
+        partial(write_anew, session_file),
     ):
         change()
         session.add_user_message("more")
-        store.update_session(session)
-    assert path.stat().st_mode & 0o777 == 0o640
-    assert path.with_name("linked").stat().st_nlink == 1
+        store_of_one.update_session(session)
+    assert session_file.stat().st_mode & 0o777 == 0o640
+    assert session_file.with_name("linked").stat().st_nlink == 1
