@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _HOUR_MINUTE = r"(?:[01]\d|2[0-3]):[0-5]\d"  # bounded here: fromisoformat takes +01:60, and 24:00 since CPython 3.13
 _RFC3339 = rf"(?a:\d{{4}}-\d\d-\d\d[Tt ]{_HOUR_MINUTE}:\d\d(?:\.(\d+))?(?:[Zz]|[+-]{_HOUR_MINUTE}))"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS = dict.fromkeys(map(ord, "123456789"), "0")
 _KERNEL_FORMS = {f"0000-00-00T00:00:00{fraction}Z" for fraction in ("", ".000", ".000000", ".000000000")}
 _TO_THE_MICROSECOND = len("2026-03-01T08:00:00.123456")
@@ -166,6 +167,12 @@ def render(moment: datetime) -> str:
     if not microsecond:
         return f"{moment.isoformat(timespec='seconds')[:-6]}Z"
     return f"{moment.isoformat(timespec='microseconds' if microsecond % 1000 else 'milliseconds')[:-6]}Z"
+
+
+def nanoseconds(moment: datetime) -> int:
+    """Give the nanoseconds since 1970, by which moments can be sorted."""
+    since = moment - _EPOCH
+    return ((since.days * 86_400 + since.seconds) * 10**6 + since.microseconds) * 1000 + _nanosecond(moment)
 
 
 def is_exact(moment: datetime) -> bool:
