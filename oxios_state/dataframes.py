@@ -52,6 +52,9 @@ class Row:
         __dataclass_params__ = _Protocol("__dataclass_params__")  # what pprint asks for
 
 
+_A_FACTORY: Any = attrs.Factory(list)  # its class is a function to a type checker
+
+
 @cache
 def _dataclass(cls: Any) -> type:  # an attrs class that is a Row
     hints = get_type_hints(cls)
@@ -69,6 +72,6 @@ def _field(member: attrs.Attribute[Any]) -> Any:
     default: Any = member.default
     if default is attrs.NOTHING:
         return field(kw_only=member.kw_only)
-    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # the stubs have it as a function
+    if type(default) is type(_A_FACTORY):
         return field(default_factory=default.factory, kw_only=member.kw_only)
     return field(default=default, kw_only=member.kw_only)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from itertools import product
 
 from oxios_state import timestamps
@@ -16,7 +16,8 @@ from oxios_state import timestamps
 _EXAMPLES = "write it as 2026-03-01, 2026-03-01 10:00 or 1 March 2026"
 # Two moments that differ in every part that a text may leave out, and by more days than a week has: what `dateutil`
 # makes of a text with each of them shows which parts those are. Both years have a 29th of February.
-_ONE, _OTHER = datetime(2000, 1, 1), datetime(2004, 2, 28)  # noqa: DTZ001  # the time zone is added later
+_ONE = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)  # the time zone is added later
+_OTHER = _ONE.replace(year=2004, month=2, day=28)
 _YEAR_FIRST = re.compile(r"(?<![\d./-])\d{4}[./-]\d")
 
 _ZONE_AND_OFFSET = re.compile(r"(?i)(?:utc|gmt|z)\s*[+-]\d+")
@@ -58,7 +59,7 @@ def _read(text: str) -> datetime:
     with suppress(ValueError):
         return datetime.fromisoformat(text.strip())
     try:
-        readings = {_read_freely(text, *order) for order in _orders(text)}
+        readings = {_read_freely(text, day_first=day, year_first=year) for day, year in _orders(text)}
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{text!r:.60} is not understood as a date ({error}): {_EXAMPLES}") from error
     if len(readings) > 1:
@@ -72,7 +73,7 @@ def _orders(text: str) -> list[tuple[bool, bool]]:
     return [(False, False)] if _YEAR_FIRST.search(text) else list(product((False, True), (False, True)))
 
 
-def _read_freely(text: str, day_first: bool, year_first: bool) -> datetime:  # noqa: FBT001  # an order
+def _read_freely(text: str, *, day_first: bool, year_first: bool) -> datetime:
     from dateutil.parser import ParserError, parse  # imported here, as it costs half of importing this package
 
     if zone := _ZONE_AND_OFFSET.search(text):
