@@ -135,10 +135,13 @@ def torture(session: nox.Session) -> None:
         session.run("python", f"tests/torture/{name}.py", *(["--peers"] if name == "powercut" else []))
 
 
+PLOT = "docs/explanation/performance.svg"
+
+
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure: prints ratios, each of things done in turn in the same run. `nox -s bench -- --quick` takes a minute."""
+    """Measure: ratios of things done in turn in the same run, and a plot. `nox -s bench -- --quick` takes two minutes."""
     session.install(".[fast]", *_group("bench"))
     session.run("python", "tests/benchmarks/import_cost.py")
     session.run("python", "tests/benchmarks/syncing.py")
-    session.run("python", "tests/benchmarks/bench.py", *session.posargs)
+    session.run("python", "tests/benchmarks/bench.py", *(session.posargs or ["--plot", PLOT]))
