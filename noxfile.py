@@ -140,7 +140,7 @@ PLOT = "docs/explanation/performance.svg"
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure: ratios of things done in turn in the same run, and a plot. `nox -s bench -- --quick` takes two minutes."""
+    """Measure: ratios of things done in turn in one run, and a plot. `nox -s bench -- --quick` takes two minutes."""
     session.install(".[fast]", *_group("bench"))
     session.run("python", "tests/benchmarks/import_cost.py")
     session.run("python", "tests/benchmarks/syncing.py")
