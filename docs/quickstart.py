@@ -77,7 +77,7 @@ def work(store: StateStore, *, own: bool) -> None:
         if not throttle.should_prune():
             print(f"  the {worker} worker leaves it for an hour")
             continue
-        moved = store.prune(PruneConfig(max_sessions=8, ttl_hours=0), archive="archive/sessions", dry_run=own)
+        moved = store.prune(PruneConfig(max_sessions=7, ttl_hours=0), archive="archive/sessions", dry_run=own)
         print(f"  the {worker} worker {'would move' if own else 'moved'} {len(moved)} sessions to the archive:")
         for summary in moved:
             print(f"    {summary.updated_at:%Y-%m-%d %H:%M}  {summary.id}")

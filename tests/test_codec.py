@@ -6,6 +6,7 @@ import pickle
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import attrs
 import pytest
@@ -91,7 +92,7 @@ def test_a_file_of_the_kernel_survives_to_the_byte(path: Path) -> None:
     if path.parent.name == "sessions":
         session = codec.decode_session(raw, path)
         assert bytes(sessiontext.encode(session, path)) == raw
-        assert session.id == path.stem
+        assert session.id == unquote(path.stem)
 
 
 @both_engines

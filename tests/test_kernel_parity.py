@@ -5,12 +5,23 @@ from __future__ import annotations
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from oxios_state import PruneConfig, Session, StateStore
 
 KERNEL_FILES = Path(__file__).parent / "data" / "kernel"
+
+
+@pytest.fixture
+def kernel_store(tmp_path: Path) -> StateStore:
+    """A copy of what the kernel wrote, under its names: those of the data are quoted, for any system to check out."""
+    for path in KERNEL_FILES.rglob("*.*"):
+        target = tmp_path / "kernel" / unquote(str(path.relative_to(KERNEL_FILES)))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return StateStore(tmp_path / "kernel")
 
 
 @pytest.fixture
@@ -78,9 +89,9 @@ def test_prune_sessions_by_ttl(store: StateStore) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(KERNEL_FILES.rglob("*.*")), ids=lambda path: path.name)
-def test_a_file_of_the_kernel_comes_back_byte_for_byte(tmp_path: Path, path: Path) -> None:
-    store = StateStore(shutil.copytree(KERNEL_FILES, tmp_path / "state"))
-    copy = store.base_path / path.relative_to(KERNEL_FILES)
+def test_a_file_of_the_kernel_comes_back_byte_for_byte(kernel_store: StateStore, path: Path) -> None:
+    store = kernel_store
+    copy = store.base_path / unquote(str(path.relative_to(KERNEL_FILES)))
     category, name = str(copy.parent.relative_to(store.base_path)), copy.stem
     inode = copy.stat().st_ino
     if copy.suffix == ".md":
@@ -97,10 +108,10 @@ def test_a_file_of_the_kernel_comes_back_byte_for_byte(tmp_path: Path, path: Pat
     assert copy.read_bytes() == path.read_bytes()
 
 
-def test_the_sessions_of_the_kernel_are_all_listed(tmp_path: Path) -> None:
-    store = StateStore(shutil.copytree(KERNEL_FILES, tmp_path / "state"))
-    summaries = {summary.id: summary for summary in store.list_sessions()}
-    assert summaries.keys() == {path.stem for path in (KERNEL_FILES / "sessions").iterdir()}
+def test_the_sessions_of_the_kernel_are_all_listed(kernel_store: StateStore) -> None:
+    summaries = {summary.id: summary for summary in kernel_store.list_sessions()}
+    assert summaries.keys() == {unquote(path.stem) for path in (KERNEL_FILES / "sessions").iterdir()}
+    assert "\u540d\u524d with spaces" in summaries
     assert summaries["typical"].project_id == "p-1"
     assert summaries["uneven"].project_id == "p-1"
     assert summaries["typical"].title == "List the files"
