@@ -138,9 +138,9 @@ def image_of(session: Session, path: Path) -> tuple[SessionText, Session | Sessi
     Raises:
         UnsupportedValueError: If the kernel could not read it back.
     """
-    image = _twin(session, dict)
+    image = _twin(session, freeze)
     text = sessiontext.encode(image, path)
-    return text, _twin(image, freeze) if text.is_exact else text
+    return text, image if text.is_exact else text
 
 
 _MEMBERS = [vars(Session)[field.name] for field in attrs.fields(Session)]
