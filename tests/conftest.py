@@ -206,3 +206,17 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(summaries, "summarise", summarise_and_note)
     return ids
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StateStore:
+    """A store of one document, for modules without one of their own."""
+    store = StateStore(tmp_path / "state", durable=False, lock_timeout=1)
+    store.save_json("c", "a", 1)
+    return store
+
+
+@pytest.fixture
+def all_below() -> Callable[[Path], dict[str, bytes | None]]:
+    """What is below a directory: each path, and what a file holds."""
+    return lambda directory: {str(path): path.read_bytes() if path.is_file() else None for path in directory.rglob("*")}

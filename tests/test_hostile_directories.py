@@ -17,17 +17,6 @@ from oxios_state import Session, StateError, StateStore
 posix = pytest.mark.skipif(os.name == "nt", reason="links, devices and permissions of POSIX")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> StateStore:
-    store = StateStore(tmp_path / "state", durable=False, lock_timeout=1)
-    store.save_json("c", "a", 1)
-    return store
-
-
-def all_below(directory: Path) -> dict[str, bytes | None]:
-    return {str(path): path.read_bytes() if path.is_file() else None for path in directory.rglob("*")}
-
-
 # The library's own directory.
 
 
@@ -199,7 +188,9 @@ def test_a_base_that_comes_and_goes_breaks_no_reader_and_no_writer(store: StateS
 
 @posix
 @pytest.mark.parametrize("closed", ["state", "state/c", "state/.oxios_state/locks"])
-def test_what_a_user_may_not_write_is_a_clear_error_and_as_it_was(nobody: Path, closed: str) -> None:
+def test_what_a_user_may_not_write_is_a_clear_error_and_as_it_was(
+    all_below: Callable[[Path], dict[str, bytes | None]], nobody: Path, closed: str
+) -> None:
     store = StateStore(nobody / "state", durable=False)
     store.save_json("c", "a", 1)
     (nobody / closed).chmod(0o500)

@@ -28,24 +28,15 @@ from oxios_state import (
 posix = pytest.mark.skipif(os.name == "nt", reason="links, devices and permissions of POSIX")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> StateStore:
-    store = StateStore(tmp_path / "state", durable=False, lock_timeout=1)
-    store.save_json("c", "a", 1)
-    return store
-
-
-def all_below(directory: Path) -> dict[str, bytes | None]:
-    return {str(path): path.read_bytes() if path.is_file() else None for path in directory.rglob("*")}
-
-
 # Traversal, in whatever takes a name or a path.
 
 TRAVERSAL = ["..", "../x", "../../x", "a/../../x", "/x", "/etc/passwd", "..\\x", "a/..", ".oxios_state", "./x", "x\0"]
 
 
 @pytest.mark.parametrize("name", TRAVERSAL)
-def test_no_parameter_takes_a_name_that_leads_away(store: StateStore, tmp_path: Path, name: str) -> None:
+def test_no_parameter_takes_a_name_that_leads_away(
+    all_below: Callable[[Path], dict[str, bytes | None]], store: StateStore, tmp_path: Path, name: str
+) -> None:
     session = Session("u", name)
     before = all_below(tmp_path)
     refused: list[Callable[[], Any]] = [
@@ -76,7 +67,9 @@ def test_no_parameter_takes_a_name_that_leads_away(store: StateStore, tmp_path: 
     assert all_below(tmp_path) == before
 
 
-def test_a_user_may_have_any_name(store: StateStore, tmp_path: Path) -> None:
+def test_a_user_may_have_any_name(
+    all_below: Callable[[Path], dict[str, bytes | None]], store: StateStore, tmp_path: Path
+) -> None:
     before = all_below(tmp_path).keys()
     store.get_or_create_session("../../etc/passwd", "s")
     assert {Path(path).parent.name for path in all_below(tmp_path).keys() - before} == {"state", "sessions", "locks"}
