@@ -6,7 +6,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -29,6 +31,7 @@ def _let_pyenv_show_all() -> None:
 
 
 _let_pyenv_show_all()
+NEWEST = next((minor for minor in reversed(PYTHONS) if shutil.which(f"python{minor}")), PYTHONS[-1])  # that is here
 
 
 def _group(name: str) -> list[str]:
@@ -63,7 +66,7 @@ def tests(session: nox.Session) -> None:
     _run_tests(session)
 
 
-@nox.session(python=PYTHONS[-1])
+@nox.session(python=NEWEST)
 def tests_plain(session: nox.Session) -> None:
     """Test the wheel without the optional extra."""
     session.install(".", *_group("tests"))
@@ -135,6 +138,38 @@ def torture(session: nox.Session) -> None:
         session.run("python", f"tests/torture/{name}.py", *(["--peers"] if name == "powercut" else []))
 
 
+@nox.session(default=False)
+def powercut(session: nox.Session) -> None:
+    """Cut the power of a guest that saves: three minutes. `nox -s powercut -- --cuts 50` takes half an hour."""
+    if why := session.run("python", "tests/guest/machine.py", silent=True):
+        session.skip(str(why))
+    session.run("python", "tests/guest/powercuts.py", *session.posargs)
+
+
+@nox.session(default=False)
+def network(session: nox.Session) -> None:
+    """Have two NFS clients edit the same sessions in a guest: three minutes; `-- --transactions 10000`: an hour."""
+    if why := session.run("python", "tests/guest/machine.py", silent=True):
+        session.skip(str(why).strip())
+    session.run("python", "tests/guest/network.py", *session.posargs)
+
+
+@nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """Put small faults into the code and see that the tests find them: an hour or more. `-- names`: in one module."""
+    required = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["fast"]]
+    session.install(*required, *_group("mutation"))  # not the package: what is tested is a copy with faults
+    session.run("python", "tests/mutation/mutate.py", *session.posargs)
+
+
+@nox.session(default=False)
+def file_systems(session: nox.Session) -> None:
+    """Probe real file systems in a guest, and try on vfat the names that it takes for one: a minute."""
+    if why := session.run("python", "tests/guest/machine.py", silent=True):
+        session.skip(str(why).strip())
+    session.run("python", "tests/guest/file_systems.py")
+
+
 PLOT = "docs/explanation/performance.svg"
 
 
@@ -145,3 +180,45 @@ def bench(session: nox.Session) -> None:
     session.run("python", "tests/benchmarks/import_cost.py")
     session.run("python", "tests/benchmarks/syncing.py")
     session.run("python", "tests/benchmarks/bench.py", *(session.posargs or ["--plot", PLOT]))
+
+
+INTERPRETERS = Path(".nox/interpreters").absolute()  # what tests/interpreters/build.py built
+STRICT = {"PYTHONWARNINGS": "error", "PYTHONSAFEPATH": "1"}  # in the processes that the tests start, too
+
+
+def _interpreters() -> list[Any]:
+    here = {f"3.{minor}": f"3.{minor}" for minor in range(11, 30) if shutil.which(f"python3.{minor}")}
+    built = {path.parts[-3]: str(path) for path in sorted(INTERPRETERS.glob("*/bin/python3"))}
+    return [nox.param(python, id=name) for name, python in (here | built).items() if not name.endswith("t")]
+
+
+@nox.session(default=False)
+@nox.parametrize("python", _interpreters())
+def interpreters(session: nox.Session) -> None:
+    """Test the wheel on each CPython that is here, from 3.11 on and whatever was built; any warning is an error."""
+    session.install(".[fast]", *_group("tests"))
+    session.run("python", "-VV")
+    session.run("python", "-W", "error", "-m", "pytest", *session.posargs, env=STRICT)
+
+
+@nox.session(default=False, python=False)
+def freethreaded(session: nox.Session) -> None:
+    """Tortures of threads, and the tests, without the GIL: `nox -s freethreaded -- 3.14t`, built if need be."""
+    release = (session.posargs or ["3.14t"])[0]
+    python = shutil.which(f"python{release}") or ""
+    if not python:
+        build = [sys.executable, "tests/interpreters/build.py", release]
+        built = subprocess.run(build, stdout=subprocess.PIPE, text=True, check=False)
+        python = built.stdout.strip()
+        if built.returncode:
+            session.skip(python)
+    environment = session.create_tmp()
+    session.run(python, "-m", "venv", "--clear", environment)
+    python = f"{environment}/bin/python"
+    # orjson needs the GIL, and polars has no build without it: the tests of both are skipped.
+    needed = [requirement for requirement in _group("tests") if not requirement.startswith("polars")]
+    session.run(python, "-m", "pip", "install", "-q", ".", *needed)
+    session.run(python, "-VV")
+    for name in ("crowds", "mixture", "kill"):
+        session.run(python, f"tests/torture/{name}.py", env={"PYTHONWARNINGS": "error"})
+    session.run(python, "-W", "error", "-m", "pytest", env=STRICT)

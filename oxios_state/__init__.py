@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
     from oxios_state.checking import Problem, ProblemKind
+    from oxios_state.probing import Finding
     from oxios_state.quarantine import Quarantined
     from oxios_state.searching import SearchHit
     from oxios_state.sequences import SessionList, Trajectory
@@ -44,6 +45,7 @@ __all__ = [
     "AgentResponse",
     "CorruptStateError",
     "DurabilityError",
+    "Finding",
     "InvalidNameError",
     "LockTimeoutError",
     "Problem",
@@ -74,6 +76,7 @@ __all__ = [
 
 # What only few programs use is imported when it is first asked for: it would be a seventh of the cost of this import.
 _LATE = {
+    "Finding": "oxios_state.probing",
     "Problem": "oxios_state.checking",
     "ProblemKind": "oxios_state.checking",
     "Quarantined": "oxios_state.quarantine",

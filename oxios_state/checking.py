@@ -20,6 +20,7 @@ from oxios_state.summaries import SESSIONS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from oxios_state.probing import Finding
     from oxios_state.progress import Progress
 
 
@@ -35,6 +36,7 @@ class ProblemKind(Enum):
     ORPHAN = "orphan"
     NAME = "name"
     PORTABILITY = "portability"
+    FILE_SYSTEM = "file system"
 
     @property
     def remedy(self) -> str:
@@ -52,6 +54,7 @@ _REMEDIES = {
     ProblemKind.ORPHAN: "let the next prune remove it, or quarantine it: its writer died before the save was done",
     ProblemKind.NAME: "rename it, or quarantine it: this library refuses the name",
     ProblemKind.PORTABILITY: "rename it before the directory goes to such a system",
+    ProblemKind.FILE_SYSTEM: "move the directory to a file system that gives it, or mount this one so that it does",
 }
 
 
@@ -71,6 +74,13 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason} ({self.kind.remedy})"
+
+
+def problem_of(base: Path, finding: Finding) -> Problem | None:
+    """Give what a probe's finding says is wrong with the directory; None if it says nothing of the kind."""
+    if finding.holds is False:
+        return Problem(ProblemKind.FILE_SYSTEM, base, f"{finding.what}: {finding.detail}")
+    return None
 
 
 def check(tree: files.Tree, progress: Progress | None = None) -> Iterator[Problem]:

@@ -103,6 +103,10 @@ def _warnings_told(streams: Streams) -> Iterator[None]:
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.color = False  # which CPython 3.14 brought: what is printed is the same on each Python, and text alone
+
     def error(self, message: str) -> NoReturn:
         # Wrong arguments may hold anything; argparse would print some of them as they are.
         super().error(visible_line(message))
@@ -133,7 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_filters(command, "places")
 
     _add_prune(subcommands)
-    _add(subcommands, "check", Commands.check, "print what is wrong with the files, and what can be done")
+    command = _add(subcommands, "check", Commands.check, "print what is wrong with the files, and what can be done")
+    command.add_argument("--probe", action="store_true", help="first try what the directory gives: locks, syncs, names")
     _add_quarantine(subcommands)
     return parser
 
@@ -191,7 +196,7 @@ def _add_quarantine(subcommands: Any) -> None:
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument("files", nargs="*", default=[], metavar="FILE", help="a file, as check prints it")
     which.add_argument("--all", action="store_true", help="all that check finds")
-    kinds = sorted(map(token, ProblemKind))
+    kinds = sorted(token(kind) for kind in ProblemKind if kind is not ProblemKind.FILE_SYSTEM)  # it has no file
     which.add_argument(
         "--kind",
         action="append",

@@ -249,7 +249,6 @@ def _unstructure_session(session: Session) -> dict[str, Any]:
 def _kernel() -> Converter:
     """Make the converter of the kernel's own classes: a hook that a user registers does not change their documents."""
     made = make_converter()
-    made.register_unstructure_hook(SessionId, str)
     made.register_unstructure_hook(Session, _unstructure_session)
     made.register_structure_hook_factory(_is_ours, _structure_hook)
     made.register_unstructure_hook_func(_is_record, record_document)
@@ -265,15 +264,23 @@ def _structure_at_once(value: Any, cls: type) -> Any:
     return instance
 
 
-@cache
-def converter() -> Converter:
-    """Make the cattrs converter of all stores, where users register hooks for classes of their own.
+_made: list[Converter] = []
 
-    Like the other it is made when it is first needed: a tenth of what importing this package costs.
+
+def converter() -> Converter:
+    """Give the cattrs converter of all stores, where users register hooks for classes of their own.
+
+    Like the other it is made when it is first needed: a tenth of what importing this package costs. Of threads that
+    need it first at the same time all get one, or the hooks of some would be lost.
     """
+    if not _made:
+        _made.append(_make_converter())  # the first of those that are made meanwhile stays the first
+    return _made[0]
+
+
+def _make_converter() -> Converter:
     made = make_converter()
     made.register_structure_hook_factory(_is_ours, lambda cls: lambda value, _: _structure_at_once(value, cls))
-    made.register_unstructure_hook_factory(
-        lambda cls: _is_ours(cls) or cls is SessionId, lambda _: lambda value: _kernel().unstructure(value)
-    )
+    made.register_unstructure_hook(SessionId, str)
+    made.register_unstructure_hook_factory(_is_ours, lambda _: lambda value: _kernel().unstructure(value))
     return made

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from oxios_state import Quarantined, Session, SessionSummary
+    from oxios_state import Finding, Quarantined, Session, SessionSummary
 
 _T = TypeVar("_T")
 _SESSION_HEADER = ("ID", "UPDATED", "MSGS", "USER", "PROJECT", "TITLE")
@@ -149,8 +149,11 @@ class Commands:
         self.streams.note(f"sessions removed: {len(removed)}")
         return Exit.DONE
 
-    def check(self, _: Namespace) -> Exit:
-        """Print what is wrong with the files."""
+    def check(self, arguments: Namespace) -> Exit:
+        """Print what is wrong with the files, and first what the directory gives if that is asked for."""
+        findings = self.store.probe() if arguments.probe else []
+        for finding in findings:
+            self._print_finding(finding)
         problems = self.store.check(progress=self.streams.progress("checking"))
         for problem in problems:
             place, kind, remedy = self._place(problem.path), token(problem.kind), problem.kind.remedy
@@ -158,8 +161,9 @@ class Commands:
                 self.streams.print_json({"path": place, "kind": kind, "reason": problem.reason, "remedy": remedy})
             else:
                 self.streams.print_line(f"{place}: {kind}: {problem.reason} ({remedy})")
-        self.streams.note(f"problems found: {len(problems)}")
-        return Exit.NO if problems else Exit.DONE
+        found = len(problems) + sum(finding.holds is False for finding in findings)
+        self.streams.note(f"problems found: {found}")
+        return Exit.NO if found else Exit.DONE
 
     def list_quarantined(self, _: Namespace) -> Exit:
         """Print what is in quarantine, the oldest first."""
@@ -197,6 +201,13 @@ class Commands:
             return entry
 
         return max(outcome, self._move(chosen, put_back))
+
+    def _print_finding(self, finding: Finding) -> None:
+        remedy = ProblemKind.FILE_SYSTEM.remedy if finding.holds is False else None
+        if self.as_json:
+            self.streams.print_json({**attrs.asdict(finding), "remedy": remedy})
+        else:
+            self.streams.print_line(f"{finding} ({remedy})" if remedy else str(finding))
 
     def _refuse(self, error: ValueError) -> Exit:
         self.streams.complain(str(error))

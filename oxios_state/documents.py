@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from oxios_state import codec, files, jsontext, locks, names, reading, staging
 from oxios_state.errors import CorruptStateError, InvalidNameError
+from oxios_state.spelling import Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
 
     from oxios_state.checking import Problem
+    from oxios_state.probing import Finding
     from oxios_state.progress import Progress
     from oxios_state.quarantine import Quarantined
     from oxios_state.revisions import Identity
@@ -31,6 +33,7 @@ class DocumentStore:
             raise TypeError(f"durable must be bool, not {type(durable).__name__}")
         self._tree = files.Tree(Path(os.path.abspath(os.path.expanduser(os.fspath(base_path)))), durable=durable)
         self._lock_timeout = _checked_timeout(lock_timeout)
+        self._spelling = Spelling(self._tree)
 
     def __repr__(self) -> str:
         settings = f"durable={self.durable}, lock_timeout={self.lock_timeout}"
@@ -163,31 +166,57 @@ class DocumentStore:
             timeout: How long to wait, in seconds; `lock_timeout` by default.
 
         Raises:
-            InvalidNameError: If *category* is not allowed.
+            InvalidNameError: If *category* is not allowed, or the file system takes it for another.
             LockTimeoutError: If the lock was not free in time.
             TypeError, ValueError: If *timeout* is not a number, negative or not finite.
         """
         names.check_category(category)
         timeout = self.lock_timeout if timeout is None else _checked_timeout(timeout)
-        with locks.hold(self._tree.make_own_directory("locks"), self._tree.real_category(category), timeout):
+        directory = self._tree.make_own_directory("locks")
+        with locks.hold(directory, self._tree.real_category(category), timeout) as first:
+            if first:
+                self._spelling.refuse_category(category)
+                reading.catch_up(self._tree.directory(category))
             yield
 
-    def check(self, *, progress: Progress | None = None) -> list[Problem]:
+    def check(self, *, progress: Progress | None = None, probe: bool = False) -> list[Problem]:
         """Find every file that this library or the kernel could not read, and orphaned temporary files.
 
-        Whatever is wrong with one file, the others are checked too. Nothing is changed, and no lock taken: what others
-        save meanwhile may or may not be seen.
+        Whatever is wrong with one file, the others are checked too. No document is changed, and no lock of one taken:
+        what others save meanwhile may or may not be seen. Without *probe* nothing at all is changed.
 
         Args:
             progress: What wraps an iterable and tells of each item, such as ``tqdm.tqdm``; is given a list of the files
                 and categories.
+            probe: Also try the directory as `probe` does: what it does not give is a problem.
 
         Returns:
             The problems, each with its kind, its path, what is wrong and where, and what can be done.
+
+        Raises:
+            OSError: If *probe* cannot make the directory that it needs.
         """
         from oxios_state import checking
 
-        return list(checking.check(self._tree, progress))
+        found = [checking.problem_of(self.base_path, finding) for finding in (self.probe() if probe else [])]
+        return [*filter(None, found), *checking.check(self._tree, progress)]
+
+    def probe(self) -> list[Finding]:
+        """Try what the directory gives of what this library's promises rest on.
+
+        That is done in a new directory of this library's own, which is made as a first save would and removed again,
+        and with another process, which is ended. No document is touched.
+
+        Returns:
+            What was tried, and what was found. What failed, or could not be tried, is a finding too.
+
+        Raises:
+            OSError: If that directory cannot be made, as where nothing can be written.
+            InvalidNameError: If this library's own directory is a symbolic link that leads outside.
+        """
+        from oxios_state import probing
+
+        return probing.probe(self._tree)
 
     def quarantine(self, problem: Problem) -> Quarantined | None:
         """Move a file that `check` found out of the way, under the lock of its category. Nothing of it is lost.
@@ -196,7 +225,7 @@ class DocumentStore:
             What `restore` puts back; None if the file is gone, or no longer has the problem, and nothing was moved.
 
         Raises:
-            ValueError: If the problem is that of another store.
+            ValueError: If the problem is that of another store, or of the file system.
             OSError: If the file cannot be moved; it is then where it was.
             LockTimeoutError: If the category's lock was not free in time.
         """
@@ -204,7 +233,7 @@ class DocumentStore:
 
         self._tree.refuse_outside(problem.path)
         with self._lock_for(problem.path):
-            if not files.is_there(problem.path) or not checking.persists(self._tree, problem):
+            if not reading.is_there(problem.path) or not checking.persists(self._tree, problem):
                 return None
             return quarantine.move_in(self._tree, problem.path, problem.reason)
 
@@ -223,6 +252,7 @@ class DocumentStore:
         Raises:
             FileExistsError: If there is a file in its place again.
             FileNotFoundError: If it is no longer in quarantine.
+            DurabilityError: If it is restored, but a power cut could leave it in quarantine too.
             ValueError: If it is another store's, or its place is not in a category.
             LockTimeoutError: If the category's lock was not free in time.
         """
@@ -252,6 +282,7 @@ class DocumentStore:
         with staging.Staged(self._tree, path, (content,)) as staged:
             self._keep_if_corrupt(path, decode)
             with self.lock(category):
+                self._spelling.refuse_document(path)
                 staged.replace()
             staged.sync()
 
@@ -259,7 +290,7 @@ class DocumentStore:
         self, path: Path, decode: Callable[[bytes, Path], object], known: Container[Identity | None] = ()
     ) -> None:
         """Keep in quarantine what is about to be replaced, if *decode* refuses it; what is *known* is good."""
-        if reading.identity(path) in known or not files.is_file(path):
+        if reading.identity(path) in known or not reading.is_file(path):
             return
         if (raw := reading.read(path)) is not None:
             try:
@@ -267,17 +298,22 @@ class DocumentStore:
             except CorruptStateError as error:
                 from oxios_state import quarantine
 
+                self._spelling.refuse_document(path)  # it is another's, and sound
                 quarantine.keep_copy(self._tree, path, raw, f"replaced, {error}")
 
     def _delete(self, category: str, paths: list[Path]) -> bool:
         """Delete the first of *paths* that is there."""
-        if not any(map(files.is_there, paths)):
+        if not any(map(reading.is_there, paths)):
             return False  # without making a lock in a directory that may not exist
         with self.lock(category):
-            deleted = any(map(self._tree.remove, paths))
+            deleted = any(map(self._remove, paths))
             if deleted:
                 self._tree.sync(paths[0].parent, "the document is deleted")
         return deleted
+
+    def _remove(self, path: Path) -> bool:
+        self._spelling.refuse_document(path)
+        return self._tree.remove(path)
 
 
 def _checked_timeout(seconds: float) -> float:

@@ -15,7 +15,8 @@ class StateError(Exception):
 class InvalidNameError(StateError, ValueError):
     """A category, document name or session id that the store refuses; the message says why.
 
-    Raised before the disk is touched, but for a symbolic link that leads outside the store's directory.
+    Raised before the disk is touched, but for a symbolic link that leads outside the store's directory, and for what
+    would change a file of another name, where the file system takes the two for one. Nothing is changed then.
     """
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXTENSIONS = (".json", ".md")
 
 WINDOWS = sys.platform == "win32"
-COMMON = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+COMMON = getattr(os, "O_BINARY", 0)  # of Windows; Python itself keeps what it opens from child processes
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | COMMON
 
@@ -254,33 +254,6 @@ def _link(path: Path, target: Path) -> bool:
     except PermissionError:
         return False
     return True
-
-
-def is_there(path: Path) -> bool:
-    """Say whether there is anything at *path*.
-
-    Raises:
-        OSError: If that cannot be told.
-    """
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
-
-
-def is_file(path: Path) -> bool:
-    """Say whether there is a regular file at *path*, or at what it links to.
-
-    Raises:
-        OSError: If that cannot be told; `os.path.isfile` would say that there is none.
-    """
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except OSError as error:
-        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
-            raise
-        return False
 
 
 def sync_directory(directory: Path) -> None:

@@ -74,10 +74,10 @@ def encode_value(value: Any, depth: int) -> tuple[bytes, bool]:
     plain = check(value, depth)
     if plain and (orjson := _orjson()) is not None:
         return orjson.dumps(value, option=orjson.OPT_INDENT_2), True
-    from json.encoder import encode_basestring
+    from json import encoder  # not `from json.encoder`: two threads that import both at once wait for each other
 
     chunks: list[str] = []
-    _write(value, "\n", chunks, encode_basestring)
+    _write(value, "\n", chunks, encoder.encode_basestring)
     return "".join(chunks).encode(), plain
 
 

@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 
 from filelock import lock_descriptor, unlock_descriptor
 
+from oxios_state import forking
 from oxios_state.errors import LockTimeoutError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _POLL = 0.001  # seconds between two tries for a file lock that another process holds
 _LONGEST_STEM = 250  # bytes: leaves room for the extension in a file name of 255
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
-_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
 
 _threads = threading.local()
@@ -149,8 +150,7 @@ class _Process:
 
 
 _process = _Process()
-_register_at_fork = getattr(os, "register_at_fork", lambda **_: None)  # Windows has no fork
-_register_at_fork(
+forking.at_fork(
     before=_process.hold_still,
     after_in_parent=_process.go_on,
     after_in_child=_process.start_afresh,
@@ -158,8 +158,8 @@ _register_at_fork(
 
 
 @contextmanager
-def hold(directory: Path, category: str, timeout: float) -> Iterator[None]:
-    """Hold the lock of *category*, whose files are in *directory*; re-entrant in a thread.
+def hold(directory: Path, category: str, timeout: float) -> Iterator[bool]:
+    """Hold the lock of *category*, whose files are in *directory*; re-entrant in a thread, where it then gives False.
 
     Args:
         directory: An existing directory. The lock is shared by all who name the same one, by whatever path.
@@ -172,7 +172,7 @@ def hold(directory: Path, category: str, timeout: float) -> Iterator[None]:
     """
     lock = _acquire(directory, category, timeout)
     try:
-        yield
+        yield lock.depth == 1
     finally:
         depth = lock.depth
         try:
@@ -195,10 +195,7 @@ def _acquire(directory: Path, category: str, timeout: float) -> _Lock:
         lock.depth += 1
         return lock
     try:
-        if not (
-            lock.wait_for_turn(deadline - time.monotonic())
-            and _wait_for_processes(f"{stem}.turn", descriptor, deadline)
-        ):
+        if not (lock.wait_for_turn(deadline - time.monotonic()) and _wait_for_processes(stem, descriptor, deadline)):
             raise LockTimeoutError(f"the lock of category {category!r} was not free within {timeout:g} s: {stem}.lock")
         lock.depth, lock.descriptor = 1, descriptor
         return lock
@@ -225,13 +222,13 @@ def _release(lock: _Lock) -> None:
             lock.pass_on()
 
 
-def _wait_for_processes(turn_path: str, descriptor: int, deadline: float) -> bool:
-    turn = _process.open(turn_path)
+def _wait_for_processes(stem: str, descriptor: int, deadline: float) -> bool:
+    turn = _process.open(f"{stem}.turn")
     try:
-        if not _wait_for_file(turn, turn_path, deadline):
+        if not _wait_for_file(turn, f"{stem}.turn", deadline):
             return False
         try:
-            return _wait_for_file(descriptor, turn_path, deadline)
+            return _wait_for_file(descriptor, f"{stem}.lock", deadline)
         finally:
             _unlock(turn)
     finally:

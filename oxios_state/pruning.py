@@ -12,6 +12,7 @@ import attrs
 from attrs import field
 from attrs.validators import ge
 
+from oxios_state import forking
 from oxios_state.validators import is_int
 
 if TYPE_CHECKING:
@@ -95,10 +96,14 @@ class PruneThrottle:
         self._cooldown = seconds
         self._clock = clock
         self._last = -math.inf
-        self._lock = threading.Lock()  # of those who ask in the same instant, one may see the old _last
+        self._start_afresh()
+        forking.in_children(self, PruneThrottle._start_afresh)
 
     def __repr__(self) -> str:
         return f"PruneThrottle({self._cooldown!r})"
+
+    def _start_afresh(self) -> None:
+        self._lock = threading.Lock()  # of those who ask in the same instant, one may see the old _last
 
     def should_prune(self) -> bool:
         """Say whether it is time: true the first time and then at most once per cooldown."""

@@ -57,7 +57,7 @@ def move_in(tree: files.Tree, path: Path, reason: str) -> Quarantined:
     try:
         tree.move(path, entry.content)
     except OSError:
-        if not files.is_there(entry.content):
+        if not reading.is_there(entry.content):
             _discard(tree, entry)
         raise
     tree.sync(path.parent, f"{path.name} is in quarantine")
@@ -82,10 +82,10 @@ def entries(tree: files.Tree) -> list[Quarantined]:
     directory = tree.own / "quarantine"
     tree.refuse_link_outside(tree.own)
     tree.refuse_link_outside(directory)
-    for name in sorted(os.listdir(directory) if files.is_there(directory) else []):
+    for name in sorted(os.listdir(directory) if reading.is_there(directory) else []):
         content, reason = directory / name / _CONTENT, directory / name / _REASON
         try:
-            if not files.is_there(content):
+            if not reading.is_there(content):
                 continue  # the power went before the file came, or after it left
             why = codec.decode_json(reading.read(reason) or b"", _Reason, reason)
         except (CorruptStateError, OSError) as error:
@@ -100,6 +100,7 @@ def move_out(tree: files.Tree, entry: Quarantined) -> None:
     """Put a file back.
 
     Raises:
+        DurabilityError: If it is back, but a power cut could leave it in quarantine too.
         FileExistsError: If there is a file again.
         ValueError: If its place is not in a category of this store, or it is not in this store's quarantine.
     """
@@ -108,6 +109,8 @@ def move_out(tree: files.Tree, entry: Quarantined) -> None:
         raise ValueError(f"not in the quarantine of {tree.base}: {entry.content}")
     tree.move(entry.content, entry.path)
     _discard(tree, entry)
+    # Or what was restored, and perhaps changed or deleted since, would be listed as in quarantine after a power cut.
+    tree.sync(entry.content.parents[1], f"{entry.path.name} is restored")
 
 
 def _discard(tree: files.Tree, entry: Quarantined) -> None:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from oxios_state.revisions import Identity
 
+_LISTINGS = 2
+_TRIES = 20  # of reading what another machine replaces meanwhile
+_LOOK = os.O_RDONLY | files.COMMON | getattr(os, "O_DIRECTORY", 0)
+_on_nfs: dict[int, bool] = {}  # by device
 _READ = os.O_RDONLY | files.COMMON | getattr(os, "O_NONBLOCK", 0)  # a FIFO would have its reader wait for a writer
 
 
@@ -38,6 +42,20 @@ def read_unknown(path: Path, known: Container[Identity | None] = ()) -> tuple[by
     Returns:
         The content, None if it was not read; and the identity, None if that cannot be trusted.
     """
+    for _ in range(_TRIES - 1):
+        try:
+            found = _read_unknown(path, known)
+            if found is not None or not _is_listed(path):
+                return found
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            _names(files.parent(path))  # an NFS client knew a file by this name that is gone: listing, it looks again
+    return _read_unknown(path, known)
+
+
+def _read_unknown(path: Path, known: Container[Identity | None]) -> tuple[bytes | None, Identity | None] | None:
+    look_at(files.parent(path))
     now = time.time_ns()
     try:
         # Opened, not just asked for its status: a network file system then looks whether what it knows is still true.
@@ -103,3 +121,91 @@ def identities(directory: Path, extension: str) -> list[tuple[str, Identity]]:
     except FileNotFoundError:
         pass
     return found
+
+
+def look_at(directory: Path) -> None:
+    """Have a network file system ask the server whether what it knows of the names in *directory* is still true.
+
+    NFS does when a directory is opened ("close-to-open consistency", nfs(5)), and a local file system opens one in two
+    microseconds. What does not exist is looked for again from above.
+    """
+    try:
+        os.close(os.open(directory, _LOOK))
+    except FileNotFoundError:
+        if directory.parent != directory:
+            look_at(directory.parent)
+    except OSError:
+        pass  # it may not be opened, as a directory or at all: what is done in it says so, or works
+
+
+def is_there(path: Path) -> bool:
+    """Say whether there is anything at *path*.
+
+    Raises:
+        OSError: If that cannot be told.
+    """
+    look_at(files.parent(path))
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return _is_listed(path)
+    return True
+
+
+def catch_up(directory: Path) -> None:
+    """See what other machines have done in a directory, whose lock the caller has just taken.
+
+    Readers, who open the directory, see that. But of two mounts of one machine (``nosharecache``) an NFS server takes
+    what one does for known to the other, and recalls nothing; listing the directory, a client looks again.
+    """
+    if _is_on_nfs(directory):
+        _names(directory)
+
+
+def _is_listed(path: Path) -> bool:
+    """Say whether there is a file all the same that NFS could not find.
+
+    A client that looks for it while another replaces it may take it for absent, until it lists the directory (seen with
+    Linux 6.1, of two mounts of one machine, once in some thousand times).
+    """
+    directory = files.parent(path)
+    if _is_on_nfs(directory):
+        for _ in range(_LISTINGS):
+            look_at(directory)
+            if path.name in _names(directory):
+                return True
+    return False
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []  # what is done in it next says what is wrong with it
+
+
+def _is_on_nfs(directory: Path) -> bool:
+    try:
+        device = os.stat(directory).st_dev
+    except OSError:
+        return False
+    if device not in _on_nfs:
+        from oxios_state import mounts
+
+        mount = mounts.mount_of(device)
+        _on_nfs[device] = mount is not None and mount.is_nfs
+    return _on_nfs[device]
+
+
+def is_file(path: Path) -> bool:
+    """Say whether there is a regular file at *path*, or at what it links to.
+
+    Raises:
+        OSError: If that cannot be told; `os.path.isfile` would say that there is none.
+    """
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            raise
+        return False

@@ -6,14 +6,13 @@ and these cannot be changed.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from oxios_state import codec, reading, sessiontext
+from oxios_state import codec, forking, reading, sessiontext
 from oxios_state.frozen import freeze, thaw
 from oxios_state.model import Session
 from oxios_state.revisions import Revision
@@ -42,22 +41,18 @@ class RecentSessions:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._forget()
+        self._start_afresh()
+        forking.in_children(self, RecentSessions._start_afresh)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RecentSessions, (self.limit,)
 
-    def _forget(self) -> None:
+    def _start_afresh(self) -> None:
         self._lock = threading.RLock()  # for the handler of a signal that comes while its thread has it
         self._busy = False
         # What a file of this identity holds, the latest last: as it was loaded, or as it was saved.
         self._kept: OrderedDict[str, tuple[Identity, Session | SessionText]] = OrderedDict()
         self._cost = 0
-        self._pid = os.getpid()  # last, for who sees it to see the new lock
-
-    def _forget_if_forked(self) -> None:
-        if self._pid != os.getpid():  # a thread that is not here may hold the lock
-            self._forget()
 
     def load(self, path: Path) -> Session | None:
         """Load a session, from its file or as it was kept; None if there is none.
@@ -95,11 +90,9 @@ class RecentSessions:
         return self._get(path)[0]
 
     def _get(self, path: Path) -> tuple[Identity | None, Session | SessionText]:
-        self._forget_if_forked()
         return self._kept.get(str(path), (None, _NOTHING))
 
     def _put(self, path: Path, identity: Identity | None, what: Session | SessionText) -> None:
-        self._forget_if_forked()
         with self._lock:
             if self._busy:
                 return  # in a signal handler: what it interrupted goes on later

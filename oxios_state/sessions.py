@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from oxios_state import codec, files, names, reading, recent, staging
+from oxios_state import codec, names, reading, recent, staging
 from oxios_state.documents import DocumentStore
 from oxios_state.errors import SessionConflictError, SessionNotFoundError, SessionOwnerError
 from oxios_state.model import Session
@@ -91,7 +91,7 @@ class SessionStore(DocumentStore):
         """
         path = self._session_path(session_id)
         missing = SessionNotFoundError(f"no session {session_id!r} in {self.base_path}")
-        if not files.is_there(path):
+        if not reading.is_there(path):
             raise missing  # without making a lock in a directory that may not exist
         with self.lock(SESSIONS):
             session = self._recent.load(path)
@@ -250,11 +250,12 @@ class SessionStore(DocumentStore):
 
     def _save_session(self, session: Session, path: Path, *, only_unchanged: bool) -> None:
         text, image = recent.image_of(session, path)
+        known = {session.revision.identity if session.revision else None, self._recent.known(path)}
         with staging.Staged(self._tree, path, text) as staged:
             if not only_unchanged:
-                known = {session.revision.identity if session.revision else None, self._recent.known(path)}
                 self._keep_if_corrupt(path, codec.decode_named, known)
             with self.lock(SESSIONS):
+                self._spelling.refuse_document(path, known)
                 if only_unchanged:
                     _check_unchanged(session.revision, path)
                 session.revision = staged.replace()

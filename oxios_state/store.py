@@ -43,8 +43,8 @@ class StateStore(SessionStore):
 
     Args:
         base_path: The directory; ``~`` is expanded, and a relative path is taken from the working directory of now.
-        durable: Whether a save returns only when the data would survive a power cut. Without, it may be undone by one,
-            but not torn where the file system writes data before it writes a rename.
+        durable: Whether a save returns only when the data would survive a power cut. Without, what was saved
+            last may be undone by one, or torn.
         lock_timeout: How long to wait for a lock, in seconds.
         cache_bytes: How much memory the store may use, in bytes, to keep the sessions that it saved or loaded last; 0
             keeps none. What another changed is read anew.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from oxios_state import codec, files, names, reading, timestamps
+from oxios_state import codec, files, forking, names, reading, timestamps
 from oxios_state.errors import CorruptStateError, StateError
 from oxios_state.model import Session, SessionSummary, title_of
 from oxios_state.progress import over
@@ -13,10 +14,20 @@ from oxios_state.revisions import Revision
 from oxios_state.summarycache import Entry, SummaryCache
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from oxios_state.progress import Progress
 
 SESSIONS = "sessions"
 _log = logging.getLogger("oxios_state")
+
+
+class _Listed(NamedTuple):
+    """What was found; assigned at once, as other threads list too."""
+
+    entries: dict[str, Entry]  # by the names of the files
+    summaries: list[tuple[SessionSummary, Revision]]
+    written: Mapping[str, Entry]  # what the file has
 
 
 class Summaries:
@@ -25,8 +36,12 @@ class Summaries:
     def __init__(self, tree: files.Tree) -> None:
         self._tree = tree
         self._cache = SummaryCache(tree)
-        # Entries by the names of the files, and the list of them: assigned at once, as other threads list too.
-        self._last: tuple[dict[str, Entry], list[tuple[SessionSummary, Revision]]] | None = None
+        self._last: _Listed | None = None
+        self._start_afresh()
+        forking.in_children(self, Summaries._start_afresh)
+
+    def _start_afresh(self) -> None:
+        self._keeping = threading.Lock()  # never waited for
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Summaries, (self._tree,)
@@ -40,7 +55,7 @@ class Summaries:
             progress: Is told of each file.
         """
         last = self._last
-        known, listed = last or (self._cache.read(), [])
+        known, listed, written = last or self._left()
         entries: dict[str, Entry] = {}
         unchanged = 0
         for name, identity in over(reading.identities(self._tree.directory(SESSIONS), ".json"), progress):
@@ -58,13 +73,30 @@ class Summaries:
                 if entry.summary is not None
             )
             listed = [(summary, revision) for _, _, summary, revision in latest_first]
-            self._cache.write(entries)
+            self._keep(_Listed(entries, listed, written), last)
         if len(listed) < len(entries):
             for entry in entries.values():
                 if entry.summary is None:
                     _warn(entry.problem)
-        self._last = entries, listed
         return list(listed)
+
+    def _left(self) -> _Listed:
+        """Give what another process left."""
+        entries = self._cache.read()
+        return _Listed(entries, [], entries)
+
+    def _keep(self, found: _Listed, last: _Listed | None) -> None:
+        """Keep what was found, unless another thread keeps, or has kept, what it found since *last*: that may be newer.
+
+        So what is kept, and what the file has, are always of one list; what they lack is seen by the next one.
+        """
+        if not self._keeping.acquire(blocking=False):
+            return
+        try:
+            if self._last is last:
+                self._last = found._replace(written=self._cache.write(found.entries, found.written))
+        finally:
+            self._keeping.release()
 
     def _look(self, file_name: str) -> Entry | None:
         """Look at a file; None if it is not there, or its content is not to be had."""

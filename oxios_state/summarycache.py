@@ -54,43 +54,50 @@ class SummaryCache:
 
     def __init__(self, tree: files.Tree) -> None:
         self._tree = files.Tree(tree.base, durable=False)
-        self._written: dict[str, Identity | None] = {}
 
     def read(self) -> dict[str, Entry]:
         """Give the entries, by the names of the files; none if there is no such file of this format, undamaged."""
         try:
-            found = _decode(reading.read(self._path()) or b"")
+            return _decode(reading.read(self._path()) or b"")
         except (StateError, OSError, ValueError, TypeError, RecursionError) as error:
             _log.debug("no cache of summaries: %s", error)
-            found = {}
-        self._written = {name: entry.revision.identity for name, entry in found.items()}
-        return found
+            return {}
 
-    def write(self, entries: Mapping[str, Entry]) -> None:
+    def write(self, entries: Mapping[str, Entry], written: Mapping[str, Entry]) -> Mapping[str, Entry]:
         """Write the entries, if many are not those of the file, or one there is of a session that is gone.
 
         An entry whose identity cannot be trusted is left out.
+
+        Args:
+            entries: What there is.
+            written: What the file was left with.
+
+        Returns:
+            What the file has now.
         """
         rows = {name: entry for name, entry in entries.items() if entry.summary and entry.revision.identity}
-        identities = {name: entry.revision.identity for name, entry in rows.items()}
-        few = len(identities.items() ^ self._written.items()) * _SHARE <= len(rows)
-        if few and self._written.keys() <= entries.keys():  # a title does not outlive its session here
-            return
+        few = len(_identities(rows) ^ _identities(written)) * _SHARE <= len(rows)
+        if few and written.keys() <= entries.keys():  # a title does not outlive its session here
+            return written
         try:
             if not os.path.isdir(self._tree.base):  # deleted since it was listed
-                return
+                return written
             self._tree.make_own_directory("cache")
             with staging.Staged(self._tree, self._path(), _encode(rows)) as staged:
                 staged.replace()
         except (StateError, OSError) as error:  # a read-only directory, a full disk
             _log.debug("no cache of summaries: %s", error)
-        self._written = identities
+        return rows
 
     def _path(self) -> Path:
         directory = self._tree.own / "cache"
         self._tree.refuse_link_outside(self._tree.own)
         self._tree.refuse_link_outside(directory)
         return directory / "summaries.json"
+
+
+def _identities(entries: Mapping[str, Entry]) -> set[tuple[str, Identity | None]]:
+    return {(name, entry.revision.identity) for name, entry in entries.items()}
 
 
 def _encode(entries: Mapping[str, Entry]) -> list[bytes]:

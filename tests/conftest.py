@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -41,6 +42,15 @@ settings.load_profile("untimed")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_gil() -> Iterator[None]:
+    """On a free-threaded build no import switches the GIL on: the tests of threads would be those of another build."""
+    is_on: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+    before = is_on()
+    yield
+    assert is_on() == before
+
+
 @pytest.fixture(autouse=True)
 def _deadline() -> Iterator[None]:
     """A test that hangs fails instead of stopping all."""
@@ -58,7 +68,7 @@ def _deadline() -> Iterator[None]:
 def calls(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The system calls as the modules that touch files see them: what is assigned here is called by these alone."""
     namespace = SimpleNamespace(**vars(os))
-    for module in (files, staging):
+    for module in (files, reading, staging):
         monkeypatch.setattr(module, "os", namespace)
     return namespace
 

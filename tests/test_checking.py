@@ -179,7 +179,7 @@ def test_a_problem_says_all_in_one_line_and_each_kind_has_a_remedy(store: StateS
     path, _, _ = put(store, "empty")
     (problem,) = store.check()
     assert str(problem) == f"{path}: line 1, column 1: Expecting value (mend it by hand, or quarantine it)"
-    assert len({kind.remedy for kind in ProblemKind}) == len(ProblemKind) == 9
+    assert len({kind.remedy for kind in ProblemKind}) == len(ProblemKind) == 10
 
 
 @posix

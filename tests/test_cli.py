@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import oxios_state
-from oxios_state import AgentResponse, PruneConfig, Session, StateStore, cli, streams
+from oxios_state import AgentResponse, Finding, PruneConfig, Session, StateStore, cli, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -350,6 +350,14 @@ def test_show_writes_a_complete_page_for_its_owner_only(store: StateStore, run: 
     assert run("show", "a<b>&c", "--html", "-") == (0, text, "")
 
 
+def test_a_page_lets_nothing_be_run_or_loaded(store: StateStore, run: Run) -> None:
+    save(store, "s", said="<script>1</script><img src='https://example.org/x.png'>")
+    _, text, _ = run("show", "s", "--html", "-")
+    policy = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text.partition("<body")[0])
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+    assert not re.search(r"<(?:script|img)", text)
+
+
 def test_a_page_that_cannot_be_written_is_a_failure(store: StateStore, run: Run, tmp_path: Path) -> None:
     save(store, "s")
     code, _, errors = run("show", "s", "--html", str(tmp_path / "none" / "page.html"))
@@ -474,6 +482,47 @@ def test_check_as_json_has_the_fields_of_a_problem(broken: StateStore, run: Run)
 def test_check_of_what_is_well_ends_with_0(store: StateStore, run: Run) -> None:
     save(store, "good")
     assert run("check") == (0, "", "")
+
+
+@pytest.fixture
+def probed(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
+    """What a probe finds."""
+    findings = [
+        Finding("locks", holds=True, detail="good"),
+        Finding("names", holds=False, detail="b\x1bad"),
+        Finding("mount", holds=None, detail="untold"),
+    ]
+    monkeypatch.setattr(StateStore, "probe", lambda _: findings)
+    return findings
+
+
+REMEDY = "move the directory to a file system that gives it, or mount this one so that it does"
+
+
+def test_check_prints_first_what_the_probe_finds(broken: StateStore, probed: list[Finding], run: Run) -> None:
+    code, output, errors = run("check", "--probe")
+    assert (code, errors) == (1, "")
+    lines = output.splitlines()
+    assert lines[:3] == ["locks: yes, good", f"names: no, b␛ad ({REMEDY})", "mount: note, untold"]
+    assert len(lines) == 5
+
+
+def test_check_as_json_has_the_fields_of_a_finding(store: StateStore, probed: list[Finding], run: Run) -> None:
+    code, output, _ = run("check", "--probe", "--json")
+    assert code == 1
+    assert objects(output) == [
+        {"what": "locks", "holds": True, "detail": "good", "remedy": None},
+        {"what": "names", "holds": False, "detail": "b\x1bad", "remedy": REMEDY},
+        {"what": "mount", "holds": None, "detail": "untold", "remedy": None},
+    ]
+    probed.pop(1)
+    assert run("check", "--probe")[0] == 0
+
+
+def test_check_probes_only_if_it_is_asked_to(store: StateStore, run: Run) -> None:
+    assert run("check") == (0, "", "")
+    assert os.listdir(store.base_path) == []
+    assert run("check", "--probe")[1].startswith("locks between processes: yes, ")
 
 
 def test_a_file_is_moved_as_check_names_it_and_put_back(broken: StateStore, run: Run) -> None:

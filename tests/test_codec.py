@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import attrs
 import pytest
+from cattrs import ClassValidationError
 
 import oxios_state
 from oxios_state import (
@@ -18,10 +19,10 @@ from oxios_state import (
     Session,
     SessionId,
     Timestamp,
+    TrajectoryStepRecord,
     UnsupportedValueError,
     UserMessage,
     codec,
-    conversion,
     jsontext,
     sessiontext,
 )
@@ -282,9 +283,9 @@ def test_a_tool_call_id_need_not_be_unique_and_tool_args_may_be_any_json() -> No
 UNKNOWN = {
     "project_id": "p",
     "reasoning_records": [{"z": 1.0, "a": [None, {"k": 2**64 - 1}]}],
-    "extra": {"extra": 1},
-    "revision": None,
-    "seed_id_absent": False,
+    "extra": 5,  # this and the next two are names of fields, too
+    "revision": "r1",
+    "seed_id_absent": 2,
     "": [],
 }
 
@@ -324,11 +325,14 @@ def test_an_unknown_key_never_takes_the_place_of_a_known_one() -> None:
 
 def test_a_hook_of_the_users_does_not_change_the_kernels_documents() -> None:
     document = full_document()
+    hooks = oxios_state.converter.copy()
     oxios_state.converter.register_unstructure_hook(datetime, lambda moment: moment.strftime("%d.%m.%Y"))
+    oxios_state.converter.register_structure_hook(datetime, lambda text, _: datetime.strptime(text, "%d.%m.%Y%z"))
     try:
         assert reencode(document) == document
     finally:
-        oxios_state.converter.register_unstructure_hook(datetime, conversion.render_datetime)
+        oxios_state.converter.register_unstructure_hook(datetime, hooks.get_unstructure_hook(datetime))
+        oxios_state.converter.register_structure_hook(datetime, hooks.get_structure_hook(datetime))
 
 
 @both_engines
@@ -379,3 +383,37 @@ def test_what_is_made_of_a_record_is_written_afresh() -> None:
     session.revision = Revision(None, sessiontext.encode(session, PATH))
     session.user_messages[0] = attrs.evolve(session.user_messages[0], content="changed")
     assert b'"changed"' in bytes(sessiontext.encode(session, PATH))
+
+
+# The kernel's classes in documents of other categories, and by the public converter.
+
+
+@pytest.mark.parametrize("changes", [{}, {"trajectory_steps": [], "active_seed_id": None}, {"new": 1}])
+def test_a_session_in_any_document_is_written_and_read_as_in_its_own(changes: dict[str, Any]) -> None:
+    session = decode(full_document() | changes)
+    raw = bytes(sessiontext.encode(session, PATH))
+    assert codec.encode_json(session, PATH) == raw
+    assert json.loads(codec.encode_json({"all": [session]}, PATH)) == {"all": [json.loads(raw)]}
+    assert codec.decode_json(raw, Session, PATH) == session
+    assert type(oxios_state.converter.unstructure(session.id)) is str
+
+
+def test_a_record_in_any_document_is_written_as_in_its_session() -> None:
+    document = full_document()
+    for key in ("user_messages", "agent_responses", "trajectory_steps"):
+        document[key][0]["new"] = [1]
+        assert json.loads(codec.encode_json(getattr(decode(document), key)[0], PATH)) == document[key][0]
+
+
+@pytest.mark.parametrize("value", [-1, 2**64])
+def test_a_duration_out_of_range_says_what_is_expected(value: int) -> None:
+    step = full_document()["trajectory_steps"][0] | {"duration_ms": value}
+    with pytest.raises(ClassValidationError) as caught:
+        oxios_state.converter.structure(step, TrajectoryStepRecord)
+    (error,) = caught.value.exceptions
+    assert str(error) == f"an integer from 0 to 2^64-1 is expected, not {value}"
+
+
+def test_the_longest_duration_is_read() -> None:
+    step = full_document()["trajectory_steps"][0] | {"duration_ms": 2**64 - 1, "new": "not of the quick kind"}
+    assert oxios_state.converter.structure(step, TrajectoryStepRecord).duration_ms == 2**64 - 1

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import copy
+import json
 import sys
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from enum import Enum
 from math import nan
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -24,6 +26,9 @@ from oxios_state import (
     jsontext,
     sessiontext,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PATH = Path("sessions/s.json")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -48,6 +53,15 @@ TOO_EARLY = datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))
 @attrs.define
 class Note:
     text: str = ""
+
+
+class Picky:
+    """What a hook of the user's makes, or refuses."""
+
+
+@attrs.define
+class Holder:
+    text: Picky
 
 
 @both_engines
@@ -119,7 +133,7 @@ def test_json_that_is_too_deep_for_the_kernel_is_refused_however_deep(depth: int
         value = [value]
     with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels") as caught:
         codec.encode_json(value, PATH)
-    assert caught.value.json_path == "$" + "[0]" * 127
+    assert (caught.value.path, caught.value.json_path) == (PATH, "$" + "[0]" * 127)
 
 
 def test_json_that_holds_itself_is_refused() -> None:
@@ -145,8 +159,9 @@ def test_a_class_that_holds_itself_is_refused() -> None:
 
     node = Node()
     node.next = node
-    with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels, or in itself"):
+    with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels, or in itself") as caught:
         codec.encode_json(node, PATH)
+    assert caught.value.path == PATH
 
 
 def test_a_deep_stack_of_the_callers_is_not_taken_for_a_deep_document(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +177,7 @@ def test_a_deep_stack_of_the_callers_is_not_taken_for_a_deep_document(monkeypatc
 
 
 @both_engines
-@pytest.mark.parametrize("depth", [501, 1022, 10_000])
+@pytest.mark.parametrize("depth", [499, 501, 1022, 10_000])  # two levels are around it
 def test_a_session_that_is_nested_far_too_deep_is_refused_in_the_same_words(depth: int) -> None:
     nested = "[" * depth + "]" * depth
     raw = f'{{"id": "s", "user_id": 5, "created_at": "", "updated_at": "", "metadata": {{"a": {nested}}}}}'
@@ -175,6 +190,59 @@ def test_a_document_that_is_all_wrong_tells_twenty_faults() -> None:
     with pytest.raises(CorruptStateError) as caught:
         codec.decode_json(b"[" + b"null, " * 1000 + b"1]", list[int], PATH)
     assert caught.value.reason.count("an integer is expected, not null") == 20
+
+
+def test_a_session_with_faults_in_several_arrays_tells_twenty_of_them() -> None:
+    document = {"id": "s", "user_id": "u", "created_at": "2026-03-01T12:00:00Z", "updated_at": "2026-03-01T12:00:00Z"}
+    arrays = {"user_messages": [None] * 15, "agent_responses": [None] * 15}
+    with pytest.raises(CorruptStateError) as caught:
+        codec.decode_session(json.dumps(document | arrays).encode(), PATH)
+    assert caught.value.reason.count("an object is expected, not null") == 20
+
+
+@both_engines
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b"[1]", b'{"a": "1"}', b"[" * 600 + b"]" * 600])
+@pytest.mark.parametrize(
+    "decode",
+    [codec.decode_session, codec.decode_named, lambda raw, path: codec.decode_json(raw, dict[str, int], path)],
+    ids=["session", "named", "json"],
+)
+def test_an_error_names_the_file_whatever_is_wrong_in_it(decode: Callable[[bytes, Path], object], raw: bytes) -> None:
+    with pytest.raises(CorruptStateError) as caught:
+        decode(raw, PATH)
+    assert caught.value.path == PATH
+
+
+def test_a_session_under_the_name_of_another_is_refused_and_the_error_names_both() -> None:
+    raw = bytes(sessiontext.encode(make_session(), PATH))
+    assert codec.decode_named(raw, PATH).id == "s"
+    with pytest.raises(CorruptStateError) as caught:
+        codec.decode_named(raw, Path("sessions/other.json"))
+    assert str(caught.value) == "sessions/other.json: $.id: the id is 's', but the file is 'other''s"
+
+
+@pytest.mark.parametrize("error", [KeyError("another"), ValueError("text")])
+def test_an_error_of_a_hook_is_told_in_its_own_words_and_is_no_missing_key(error: Exception) -> None:
+    def structure(value: object, _: object) -> Picky:
+        raise error
+
+    oxios_state.converter.register_structure_hook(Picky, structure)
+    with pytest.raises(CorruptStateError) as caught:
+        codec.decode_json(b'{"text": 1}', Holder, PATH)
+    assert (caught.value.json_path, caught.value.reason) == ("$.text", str(error))
+    with pytest.raises(CorruptStateError) as caught:
+        codec.decode_json(b"{}", Holder, PATH)
+    assert (caught.value.json_path, caught.value.reason) == ("$.text", "the key is missing")
+
+
+def test_a_fault_is_told_in_300_characters_at_most() -> None:
+    class Stage(Enum):
+        PLAN = "plan"
+
+    with pytest.raises(CorruptStateError) as caught:
+        codec.decode_json(b'["' + b"y" * 10_000 + b'"]', list[Stage], PATH)
+    assert caught.value.reason.startswith("'yyyy")
+    assert len(caught.value.reason) == 300
 
 
 def test_a_recursion_error_of_a_hook_passes() -> None:

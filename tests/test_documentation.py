@@ -8,6 +8,7 @@ import importlib
 import os
 import pkgutil
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -141,6 +142,38 @@ def test_the_reference_of_the_store_names_each_of_its_methods_once() -> None:
 def test_a_link_within_the_project_leads_to_a_file(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target
+
+
+NAMED = re.compile(r"\btests/[\w./*-]*\w(?:::(\w+))?")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_name)
+def test_a_test_that_a_page_names_is_there(path: Path) -> None:
+    for found in NAMED.finditer(path.read_text(encoding="utf-8")):
+        named, _, test = found[0].partition("::")
+        assert list(PROJECT.glob(named)), named
+        if test:
+            assert f"\ndef {test}(" in (PROJECT / named).read_text(encoding="utf-8"), found[0]
+
+
+def test_each_promise_has_a_test_and_each_test_a_promise() -> None:
+    page = (DOCS / "explanation/promises.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?!\*\*|promise \|)(.*) \| (.*) \|$", page.partition("\n## ")[0], re.MULTILINE)
+    assert len(rows) > 50
+    for promise, held_by in rows:
+        assert NAMED.search(held_by), promise
+    named = {found.split("::")[0] for _, held_by in rows for found in re.findall(r"tests/[\w/.:]+", held_by)}
+    assert {f"tests/{test.name}" for test in (PROJECT / "tests").glob("test_*.py")} - named == set()
+
+
+def test_each_fault_of_the_track_record_can_be_put_back_and_has_a_test() -> None:
+    again = runpy.run_path(str(PROJECT / "tests/torture/again.py"))
+    page = (DOCS / "explanation/track-record.md").read_text(encoding="utf-8").partition("## Tests that held nothing")[0]
+    assert re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE) == list(again["FAULTS"])
+    for fault in again["FAULTS"].values():
+        ast.parse(again["source_with"](fault))
+        module, _, test = fault.test.partition("::")
+        assert f"\ndef {test}(" in (PROJECT / "tests" / module).read_text(encoding="utf-8"), fault.test
 
 
 def test_the_commands_of_the_readme_are_these() -> None:

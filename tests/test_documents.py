@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -237,3 +238,15 @@ def test_what_is_created_is_for_the_owner_only(store: StateStore) -> None:
     os.chmod(store.base_path / "a/b/c.json", 0o640)
     store.save_json("a/b", "c", 2)
     assert (store.base_path / "a/b/c.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_without_the_librarys_own_directory_a_store_is_what_it_was(store: StateStore) -> None:
+    session = store.get_or_create_session("ada", "s")
+    store.save_markdown("c", "x", "text")
+    shutil.rmtree(store.base_path / ".oxios_state")
+    for same in (store, StateStore(store.base_path)):
+        assert same.load_session("s") == session
+        assert [summary.id for summary in same.list_sessions()] == ["s"]
+        assert same.load_markdown("c", "x") == "text"
+        assert same.check() == []
+    store.update_session(session)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from oxios_state import DurabilityError, PruneConfig, Session, StateStore, files
+from oxios_state import DurabilityError, PruneConfig, Session, StateStore, files, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,19 +203,53 @@ def test_a_directory_whose_sync_failed_is_synced_by_the_next_save(
 
 
 @posix
+def test_a_new_directory_whose_sync_failed_is_removed_again_and_an_old_one_stays(
+    tmp_path: Path, calls: SimpleNamespace
+) -> None:
+    # Who finds a base takes it for one that a power cut leaves.
+    (tmp_path / "old" / "c").mkdir(parents=True)
+    calls.fsync = failing("fsync", errno.EIO)
+    for base in ("new", "old"):
+        with pytest.raises(OSError, match="not saved"):
+            StateStore(tmp_path / base).save_json("c", "x", 1)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["old", "old/c"]
+
+    def fsync(_: int) -> None:
+        (tmp_path / "new" / "already used by another").touch()
+        raise OSError(errno.EIO, "broken")
+
+    calls.fsync = fsync
+    with pytest.raises(OSError, match="not saved, broken"):
+        StateStore(tmp_path / "new").save_json("c", "x", 1)
+
+
+@posix
+def test_a_base_whose_sync_failed_is_synced_by_the_next_store(
+    tmp_path: Path, calls: SimpleNamespace, events: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="not saved"):
+        patch.setattr(calls, "fsync", failing("fsync", errno.EIO))
+        StateStore(tmp_path / "base").save_json("c", "x", 1)
+    events.clear()
+    StateStore(tmp_path / "base").save_json("c", "x", 1)
+    assert ("fsync", tmp_path.name) in events
+
+
+@posix
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_removal_is_synced_and_a_move_is_synced_first_where_it_goes(
-    tmp_path: Path, events: list[tuple[str, str]], *, durable: bool
+    tmp_path: Path, events: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, *, durable: bool
 ) -> None:
     def since() -> list[tuple[str, str]]:
-        # A prune writes its cache of summaries when the files have become old enough for that.
-        happened = [event for event in events if "summaries.json" not in event[1]]
+        happened = events.copy()
         events.clear()
         return happened
 
     def expected(*happened: tuple[str, str]) -> list[tuple[str, str]]:
         return [event for event in happened if durable or event[0] != "fsync"]
 
+    # However slow the machine is, no file becomes so old that a summary of it is kept, and that is enough to prune it.
+    monkeypatch.setattr(reading, "time", SimpleNamespace(time_ns=lambda: 0))
     store = StateStore(tmp_path, durable=durable)
     for name in ("1", "2", "3", "4"):
         store.save_session(Session("user", name))
@@ -229,6 +263,12 @@ def test_a_removal_is_synced_and_a_move_is_synced_first_where_it_goes(
     store.prune(PruneConfig(max_sessions=1), archive="archive")
     moved = ("link", "3.json 3.json"), ("fsync", "archive"), ("unlink", "3.json"), ("fsync", "sessions")
     assert since() == expected(*moved)
+    (tmp_path / "archive/x.json").write_bytes(b"{")
+    store.quarantine(store.check()[0])
+    since()
+    store.restore(store.quarantined()[0])
+    back = ("link", "content x.json"), ("fsync", "archive"), ("unlink", "content"), ("unlink", "reason.json")
+    assert since() == expected(*back, ("fsync", "quarantine"))
 
 
 def test_without_durability_nothing_is_synced(tmp_path: Path, events: list[tuple[str, str]]) -> None:
@@ -280,7 +320,8 @@ def test_a_directory_that_another_makes_meanwhile_is_used(store: StateStore, mon
 
 
 @pytest.mark.parametrize(
-    ("found", "left"), [(None, b"*\n"), (b"", b"*\n"), (b"\0\0", b"*\n"), (b"# mine\n", b"# mine\n")]
+    ("found", "left"),
+    [(None, b"*\n"), (b"", b"*\n"), (b"\0\0", b"*\n"), (b"# mine\n", b"# mine\n"), (b"X\n*", b"X\n*")],
 )
 def test_the_own_directory_is_ignored_by_git_unless_the_user_says_otherwise(
     store: StateStore, found: bytes | None, left: bytes
@@ -293,6 +334,9 @@ def test_the_own_directory_is_ignored_by_git_unless_the_user_says_otherwise(
         ignore.write_bytes(found)  # empty, after a power cut
     StateStore(store.base_path).save_json("c", "a", 1)
     assert ignore.read_bytes() == left
+    os.utime(ignore, ns=(0, 0))
+    StateStore(store.base_path).save_json("c", "a", 1)
+    assert ignore.stat().st_mtime_ns == 0  # what is right is not written again
 
 
 def test_a_category_that_another_made_is_synced_once_for_a_store_that_saves_into_it(
@@ -317,8 +361,10 @@ def test_a_move_never_replaces_another_file(tmp_path: Path, calls: SimpleNamespa
         calls.link = failing("link", errno.EPERM)
     tree.move(a, tmp_path / "d" / "a")
     assert not tree.remove(a)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError) as caught:
         tree.move(b, c)
+    assert (caught.value.errno, caught.value.strerror) == (errno.EEXIST, os.strerror(errno.EEXIST))
+    assert str(c) in {caught.value.filename, caught.value.filename2}
     assert [path.read_text() for path in (tmp_path / "d" / "a", b, c)] == ["a", "b", "c"]
 
 

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from oxios_state import LockTimeoutError, Session, SessionConflictError, StateStore, locks
+from oxios_state import LockTimeoutError, PruneThrottle, Session, SessionConflictError, StateStore, locks, recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from oxios_state.revisions import Identity
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 
@@ -311,6 +313,75 @@ def fork_while_a_thread_keeps_a_session(store: StateStore) -> None:
 
 def test_a_child_saves_though_a_thread_of_its_parent_was_keeping_a_session(tmp_path: Path) -> None:
     run(fork_while_a_thread_keeps_a_session, tmp_path)
+
+
+def fork_while_a_thread_asks_a_throttle(_: StateStore) -> None:
+    asking, over = threading.Event(), threading.Event()
+    times = iter([0.0, 1.0, 100.0])
+
+    def clock() -> float:
+        if not asking.is_set():
+            asking.set()
+            over.wait()
+        return next(times)
+
+    def work() -> None:
+        assert throttle.should_prune()
+        assert not throttle.should_prune()
+        assert throttle.should_prune()
+
+    throttle = PruneThrottle(10, clock=clock)
+    thread = threading.Thread(target=throttle.should_prune)
+    thread.start()
+    asking.wait()
+    pid = child(work)
+    over.set()
+    assert ended_well(pid)
+    thread.join()
+
+
+def test_a_child_asks_a_throttle_that_a_thread_of_its_parent_was_asking(tmp_path: Path) -> None:
+    run(fork_while_a_thread_asks_a_throttle, tmp_path)
+
+
+def load_in_threads_of_a_child(store: StateStore) -> None:
+    """Load in one thread of a child, while another has seen that it is in a child and is about to act on that."""
+    store.save_session(Session("user", "first"))
+    store.save_session(Session("another user", "second"))
+
+    def work() -> None:
+        asked, counting = threading.Event(), threading.Event()
+        count = recent._cost
+        counted: list[Identity] = []
+
+        def ask_slowly() -> int:
+            if threading.current_thread() is second:
+                asked.set()
+                counting.wait()
+            return os.getpid()
+
+        def count_slowly(identity: Identity) -> int:
+            if threading.current_thread() is first:
+                counted.append(identity)
+                if len(counted) == 2:  # what is counted is kept already
+                    counting.set()
+                    second.join(5)
+            return count(identity)
+
+        vars(recent).update(os=SimpleNamespace(getpid=ask_slowly), _cost=count_slowly)
+        first, second = (threading.Thread(target=store.load_session, args=[name]) for name in ("first", "second"))
+        second.start()
+        asked.wait(0.5)
+        first.start()
+        first.join()
+        second.join()
+        assert store._recent._cost == sum(count(identity) for identity, _ in store._recent._kept.values())
+
+    assert ended_well(child(work))
+
+
+def test_threads_of_a_child_forget_nothing_that_one_of_them_has_kept(tmp_path: Path) -> None:
+    run(load_in_threads_of_a_child, tmp_path)
 
 
 def edit(store: StateStore) -> None:

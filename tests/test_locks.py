@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -123,12 +127,26 @@ def test_two_stores_on_one_directory_share_the_lock(store: StateStore, tmp_path:
     assert is_free(other)
 
 
+@posix
+def test_two_categories_that_are_one_directory_share_the_lock(store: StateStore) -> None:
+    store.save_json("c", "x", 1)
+    (store.base_path / "also").symlink_to("c")
+    with store.lock("also"):
+        assert not is_free(store)
+    assert is_free(store)
+
+
 def test_the_lock_is_held_until_the_outermost_block_ends(store: StateStore) -> None:
     with store.lock("c"):
         with store.lock("c", timeout=0), store.lock("c", timeout=0):
             pass
         assert not is_free(store)
     assert is_free(store)
+
+
+def test_the_outermost_block_alone_is_told_that_it_took_the_lock(tmp_path: Path) -> None:
+    with locks.hold(tmp_path, "c", 1) as outer, locks.hold(tmp_path, "c", 1) as inner:
+        assert (outer, inner) == (True, False)
 
 
 def test_an_exception_in_the_block_passes_and_frees_the_lock(store: StateStore) -> None:
@@ -189,6 +207,14 @@ def test_a_waiter_gives_up_in_time_and_leaves_no_trace(store: StateStore, timeou
     assert is_free(store)
 
 
+def test_a_thread_that_waits_for_another_does_not_join_the_queue_of_processes(store: StateStore) -> None:
+    with other_thread(store):
+        lock_file(store, "c.turn").unlink()
+        with pytest.raises(LockTimeoutError), store.lock("c", timeout=0.01):
+            pass
+        assert not lock_file(store, "c.turn").exists()
+
+
 def test_the_time_out_of_the_store_is_the_default(tmp_path: Path) -> None:
     store = StateStore(tmp_path, lock_timeout=0.1)
     with other_thread(store), pytest.raises(LockTimeoutError, match=r"0\.1 s"), store.lock("c"):
@@ -213,6 +239,9 @@ def test_a_lock_handed_over_as_the_time_ends_is_taken(store: StateStore, monkeyp
 @pytest.mark.parametrize("handed_over", [False, True])
 def test_an_interrupted_waiter_lets_the_next_one_in(store: StateStore, *, handed_over: bool) -> None:
     def interrupt(*_: object) -> None:
+        if interrupted.is_set():
+            return
+        interrupted.set()
         if handed_over:  # the lock is this thread's by now, though it does not know
             end()
         raise KeyboardInterrupt
@@ -224,37 +253,50 @@ def test_an_interrupted_waiter_lets_the_next_one_in(store: StateStore, *, handed
 
     def send() -> None:
         until(lambda: queued() == 2)
-        signal.pthread_kill(main, signal.SIGUSR1)
+        while not interrupted.wait(0.01):  # one that comes just before the thread waits does not end the wait
+            signal.pthread_kill(main, signal.SIGUSR1)
 
-    entered, main = threading.Event(), threading.get_ident()
+    entered, interrupted, main = threading.Event(), threading.Event(), threading.get_ident()
     former = signal.signal(signal.SIGUSR1, interrupt)
     try:
         with other_thread(store) as end:
             threads = [in_thread(take), in_thread(send)]
             with pytest.raises(KeyboardInterrupt), store.lock("c"):
                 pass
+        for thread in threads:
+            thread.join()
     finally:
         signal.signal(signal.SIGUSR1, former)
-    for thread in threads:
-        thread.join()
     assert entered.is_set()
     assert queued() == 0
     assert is_free(store)
 
 
-def test_an_interrupt_as_a_waiter_joins_the_queue_leaves_no_place_behind(store: StateStore) -> None:
+@pytest.mark.parametrize("joined", [False, True])
+def test_an_interrupt_as_a_waiter_joins_the_queue_leaves_no_place_behind(store: StateStore, *, joined: bool) -> None:
     class Queue(deque[threading.Lock]):
         def append(self, woken: threading.Lock) -> None:
-            super().append(woken)
+            if joined:
+                super().append(woken)
             raise KeyboardInterrupt
 
-    with other_thread(store):
+    def wait() -> None:
+        try:
+            with store.lock("c"):
+                pass
+        except KeyboardInterrupt:
+            interrupted.append(queued())
+
+    interrupted: list[int] = []
+    with store.lock("c"):
         (lock,) = (lock for lock in locks._process.locks.values() if lock.owner)
         lock._waiting = Queue()
-        with pytest.raises(KeyboardInterrupt), store.lock("c"):
-            pass
-        assert queued() == 0
+        in_thread(wait).join()
+        assert interrupted == [0]
         lock._waiting = deque(lock._waiting)
+        with store.lock("c", timeout=0):  # it is still this thread's
+            pass
+        assert not is_free(store)
     assert is_free(store)
 
 
@@ -270,6 +312,30 @@ def test_lock_files_are_private_and_stay(store: StateStore) -> None:
     assert os.listdir(store.base_path) == [".oxios_state"]
 
 
+@posix
+@pytest.mark.parametrize("name", ["c.lock", "c.turn"])
+def test_a_link_in_the_place_of_a_lock_file_is_not_followed(store: StateStore, tmp_path: Path, name: str) -> None:
+    with store.lock("another"):
+        lock_file(store, name).symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError, match=re.escape(str(lock_file(store, name)))), store.lock("c"):
+        pass
+    assert not (tmp_path / "outside").exists()
+    assert is_free(store, "another")
+
+
+@posix
+def test_a_program_that_is_started_in_the_block_does_not_inherit_the_lock(store: StateStore) -> None:
+    # One that outlives a killed holder would keep the lock.
+    def inherited() -> list[str]:
+        code = "import os; print(*[fd for fd in range(3, 256) if os.path.exists(f'/dev/fd/{fd}')])"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, close_fds=False)
+        return done.stdout.split()
+
+    before = inherited()
+    with store.lock("c"):
+        assert inherited() == before
+
+
 ODD = [
     *["a/b", "a%2Fb", "a%2fb", "%", "%25", "a", "a.lock", "a.turn", "a/b.lock", "ü" * 125, "名" * 85, " ", "CON"],
     *["x" * 247, "x" * 250, "x" * 251, "x" * 255, "%" * 255, "%" * 84, "/".join(["y" * 249] * 12), "y/" * 1500 + "y"],
@@ -283,6 +349,24 @@ def test_each_category_has_its_own_lock_whatever_its_name(store: StateStore) -> 
             stack.enter_context(store.lock(category, timeout=0))
             assert not is_free(store, category)
         assert len(list(lock_file(store, "").glob("*.lock"))) == len(ODD)
+
+
+@pytest.mark.parametrize(
+    ("category", "stem"),
+    [
+        ("a/b", "a%2Fb"),
+        ("100%/%2F", "100%25%2F%252F"),
+        ("x" * 250, "x" * 250),
+        ("x" * 251, hashlib.blake2b(b"x" * 251, digest_size=32).hexdigest()),
+        ("ü" * 126, hashlib.blake2b("ü".encode() * 126, digest_size=32).hexdigest()),
+    ],
+)
+def test_the_files_of_a_lock_are_those_that_other_releases_of_the_library_use(
+    store: StateStore, category: str, stem: str
+) -> None:
+    with store.lock(category):
+        found = sorted(path.name for path in lock_file(store, "").iterdir())
+    assert found == [f"{stem}.lock", f"{stem}.turn"]
 
 
 def test_a_lock_that_nobody_uses_is_forgotten(store: StateStore) -> None:

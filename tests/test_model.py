@@ -253,6 +253,17 @@ def test_each_change_moves_updated_at_while_the_clock_stands(
         assert timedelta(0) <= session.updated_at - NOON <= timedelta(milliseconds=1)
 
 
+def test_what_is_assigned_or_put_into_a_list_leaves_updated_at_to_the_caller(
+    standing: Callable[[datetime], None],
+) -> None:
+    session = Session("u", created_at=NOON)
+    standing(LATER)
+    session.active_seed_id = "seed"
+    session.user_messages.append(UserMessage("hello"))
+    session.metadata["k"] = 1
+    assert session.updated_at == NOON
+
+
 def test_the_methods_do_what_the_kernels_do(standing: Callable[[datetime], None]) -> None:
     session = Session("u", created_at=NOON)
     session.add_user_message("one")

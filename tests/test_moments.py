@@ -98,7 +98,7 @@ def test_a_text_that_could_mean_two_moments_is_refused_with_both(text: str, mean
         ("", "String does not contain a date"),
         ("yesterday", "Unknown string format"),
         ("2026-13-01", "month must be in 1..12"),
-        ("29 Feb 2027", "day is out of range for month"),
+        ("29 Feb 2027", "for month"),  # CPython 3.14 words the rest otherwise
         ("Mar 3", "the year is missing"),
         ("10", "the year is missing"),
         ("12:30", "the year is missing"),

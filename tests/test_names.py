@@ -51,23 +51,28 @@ ALLOWED = [
     "\xa0",
     "oxios_state",
 ]
+CHARACTER = 'contains one of <>:"|?*, which Windows does not allow'
+END = "ends with a dot or a space, which Windows does not allow"
+DEVICE = "is the name of a device on Windows"
 ONLY_WINDOWS = [
-    "CON",
-    "nul",
-    "Aux.txt",
-    "COM1",
-    "lpt9",
-    "COM¹",
-    "CONOUT$",
-    "a.",
-    "a ",
-    "a:b",
-    "<",
-    ">",
-    '"',
-    "|",
-    "a?",
-    "*",
+    ("CON", DEVICE),
+    ("prn", DEVICE),
+    ("nul", DEVICE),
+    ("Aux.txt", DEVICE),
+    ("COM1", DEVICE),
+    ("lpt9", DEVICE),
+    ("COM¹", DEVICE),
+    ("conin$", DEVICE),
+    ("CONOUT$", DEVICE),
+    ("a.", END),
+    ("a ", END),
+    ("a:b", CHARACTER),
+    ("<", CHARACTER),
+    (">", CHARACTER),
+    ('"', CHARACTER),
+    ("|", CHARACTER),
+    ("a?", CHARACTER),
+    ("*", CHARACTER),
 ]
 
 
@@ -129,10 +134,11 @@ def test_what_is_no_string_is_a_type_error_and_says_what_it_is(value: Any) -> No
         names.check_category(value)
 
 
-@pytest.mark.parametrize("name", ONLY_WINDOWS)
-def test_what_only_windows_cannot_hold_is_refused_there_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = names.windows_problem(name)
-    assert problem is not None
+@pytest.mark.parametrize(("name", "problem"), ONLY_WINDOWS)
+def test_what_only_windows_cannot_hold_is_refused_there_alone(
+    name: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert names.windows_problem(name) == problem
     monkeypatch.setattr(names, "os", SimpleNamespace(name="posix"))
     names.check_name(name, ".json")
     names.check_category(f"a/{name}")

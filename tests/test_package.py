@@ -15,7 +15,7 @@ import oxios_state
 
 PACKAGE = Path(oxios_state.__file__).parent
 FLOORS = [
-    {"errors"},
+    {"errors", "forking"},
     {"timestamps", "progress", "dataframes"},
     {
         "frozen",
@@ -31,6 +31,7 @@ FLOORS = [
         "pruning",
         "finding",
         "locks",
+        "mounts",
         "moments",
         "names",
         "jsonvalues",
@@ -38,9 +39,9 @@ FLOORS = [
         "conversion",
     },
     {"columns", "codec", "files", "reading"},
-    {"sessiontext", "staging"},
+    {"sessiontext", "staging", "spelling"},
     {"recent", "summarycache", "summaries", "quarantine", "removal"},
-    {"checking", "searching"},
+    {"checking", "searching", "otherprocess", "probing"},
     {"documents", "sessions", "store"},
     {"legible", "markup", "stylesheet", "timeline", "overview", "notebook", "terminal"},
 ]
@@ -125,6 +126,10 @@ def test_showing_is_not_imported_before_something_is_shown() -> None:
     code = "import sys, oxios_state; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {f"oxios_state.{face}" for face in FLOORS[-1]} & set(done.stdout.split())
+
+
+def test_type_checkers_are_told_that_the_package_has_types() -> None:
+    assert (PACKAGE / "py.typed").is_file()
 
 
 def test_what_is_not_exported_is_an_attribute_error() -> None:

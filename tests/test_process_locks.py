@@ -203,6 +203,8 @@ def test_a_file_system_without_locks_is_a_clear_error(
         with pytest.raises(OSError, match="the file system has no file locks") as caught, store.lock("c"):
             pass
         assert caught.value.errno == code
+        reason = "the file system has no file locks, and a store is not safe without them"
+        assert caught.value.strerror == reason
         assert Path(caught.value.filename).parent == store.base_path / ".oxios_state" / "locks"
     assert is_free(store)
 
@@ -219,7 +221,25 @@ def test_a_failing_lock_call_passes_names_the_file_and_leaves_the_lock_free(
         patch.setattr(f"oxios_state.locks.{where}", broken)
         with pytest.raises(OSError, match="broken") as caught, store.lock("c"):
             pytest.fail("the block must not run")
-    assert ".oxios_state" in caught.value.filename
+    assert (caught.value.errno, caught.value.strerror) == (errno.EIO, "broken")
+    assert Path(caught.value.filename).parent == store.base_path / ".oxios_state" / "locks"
+    assert is_free(store)
+
+
+@pytest.mark.parametrize(("well", "name"), [(0, "c.turn"), (1, "c.lock")])
+def test_a_failing_lock_call_names_the_very_file(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch, well: int, name: str
+) -> None:
+    lock, left = filelock.lock_descriptor, [True] * well
+
+    def break_later(descriptor: int, *, blocking: bool = True) -> bool:
+        return lock(descriptor, blocking=blocking) if left and left.pop() else broken()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(locks, "lock_descriptor", break_later)
+        with pytest.raises(OSError, match="broken") as caught, store.lock("c"):
+            pytest.fail("the block must not run")
+    assert caught.value.filename == str(store.base_path / ".oxios_state" / "locks" / name)
     assert is_free(store)
 
 

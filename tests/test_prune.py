@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +22,9 @@ from oxios_state import (
     SessionSummary,
     StateStore,
     UserMessage,
-    files,
+    removal,
 )
+from oxios_state import store as store_module
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALL_RULES_OFF = PruneConfig(max_sessions=0, ttl_hours=0)
@@ -81,6 +85,38 @@ def test_a_session_that_was_saved_or_deleted_since_it_was_listed_is_not_removed(
     assert ids(store.list_sessions()) == ["changed"]
 
 
+@pytest.mark.parametrize("archive", ["archive/sessions", "the archive"])
+def test_whoever_needs_two_locks_takes_them_in_the_order_of_their_names(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch, archive: str
+) -> None:
+    saved(store, "s")
+    asked, lock = [], StateStore.lock
+
+    def locking(self: StateStore, category: str) -> AbstractContextManager[None]:
+        asked.append(category)
+        return lock(self, category)
+
+    monkeypatch.setattr(StateStore, "lock", locking)
+    assert ids(store.prune(archive=archive)) == ["s"]
+    assert asked == sorted(["sessions", archive])
+
+
+def test_a_prune_gives_the_lock_back_after_ten_milliseconds(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(7):
+        saved(store, f"s{i}")
+    held, lock = [], StateStore.lock
+
+    def locking(self: StateStore, category: str) -> AbstractContextManager[None]:
+        held.append(0)
+        return lock(self, category)
+
+    monkeypatch.setattr(StateStore, "lock", locking)
+    clock = count(step=0.004)  # which is how long each removal takes
+    monkeypatch.setattr(store_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    assert len(store.prune()) == 7
+    assert len(held) == 3
+
+
 def test_archiving_moves_the_files_and_never_overwrites_one(store: StateStore) -> None:
     contents = []
     for text in ("first", "second", "third"):
@@ -120,18 +156,19 @@ def test_sessions_are_not_archived_into_themselves(store: StateStore) -> None:
 
 
 def test_one_session_that_cannot_be_removed_does_not_keep_the_others(
-    store: StateStore, monkeypatch: pytest.MonkeyPatch
+    store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a", "b", "c"):
         saved(store, name)
-    remove = files.Tree.remove
+    unlink = calls.unlink
 
-    def remove_but_b(self: files.Tree, path: Path) -> bool:
-        if path.stem == "b":
+    def unlink_but_b(path: str | Path, **options: int) -> None:
+        if Path(path).stem == "b":
             raise PermissionError(1, "Operation not permitted", str(path))
-        return remove(self, path)
+        unlink(path, **options)
 
-    monkeypatch.setattr(files.Tree, "remove", remove_but_b)
+    calls.unlink = unlink_but_b
+    monkeypatch.setattr(removal, "os", calls)  # which goes past `Tree` where the file's identity tells enough
     with pytest.raises(PermissionError, match=r"b\.json") as caught:
         store.prune(PruneConfig(0, 1))
     assert caught.value.__notes__ == ["2 sessions were removed, 1 could not be"]

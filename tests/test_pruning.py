@@ -88,6 +88,36 @@ def test_choosing_changes_nothing_and_takes_any_iterable() -> None:
     assert summaries == before
 
 
+@pytest.mark.parametrize(
+    ("rules", "text"),
+    [
+        ({"max_sessions": True}, "'max_sessions' must be int, not bool"),
+        ({"max_sessions": 1.0}, "'max_sessions' must be int, not float"),
+        ({"ttl_hours": True}, "'ttl_hours' must be int or float, not bool"),
+        ({"ttl_hours": "1"}, "'ttl_hours' must be int or float, not str"),
+    ],
+)
+def test_a_rule_that_is_no_number_is_a_type_error_that_says_which(rules: Any, text: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        PruneConfig(**rules)
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("rules", "text"),
+    [
+        ({"max_sessions": -1}, "'max_sessions' must be >= 0: -1"),
+        ({"ttl_hours": -0.5}, "'ttl_hours' must be finite and not negative: -0.5"),
+        ({"ttl_hours": inf}, "'ttl_hours' must be finite and not negative: inf"),
+        ({"ttl_hours": nan}, "'ttl_hours' must be finite and not negative: nan"),
+    ],
+)
+def test_a_rule_out_of_range_is_a_value_error_that_says_which(rules: Any, text: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        PruneConfig(**rules)
+    assert str(caught.value) == text
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     ages=st.lists(st.integers(0, 40), max_size=12).map(sorted),

@@ -202,6 +202,33 @@ def test_a_signal_handler_does_not_enter_a_lock_that_its_thread_is_taking(
         assert refused
 
 
+def test_an_interrupt_after_an_inner_block_leaves_the_outer_one_its_lock(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = locks._release
+    interrupts = [KeyboardInterrupt]
+
+    def interrupted(lock: Any) -> None:
+        release(lock)
+        if interrupts:
+            raise interrupts.pop()
+
+    def delete() -> None:
+        store.delete_session("a")
+        deleted.set()
+
+    deleted = threading.Event()
+    monkeypatch.setattr(locks, "_release", interrupted)
+    with store.lock("sessions"):
+        with pytest.raises(KeyboardInterrupt), store.lock("sessions"):
+            pass
+        thread = threading.Thread(target=delete)
+        thread.start()
+        assert not deleted.wait(0.1)
+    thread.join()
+    assert deleted.is_set()
+
+
 def test_an_interrupt_as_the_lock_is_given_back_gives_it_back(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

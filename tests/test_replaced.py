@@ -8,7 +8,6 @@ import re
 import stat
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -167,15 +166,17 @@ def test_what_may_be_corrupt_is_not_replaced_while_that_cannot_be_told(
     path = store.base_path / place
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(corrupt)
-    calls.stat = partial(fail, path)
+
+    def stat_of(looked_at: Path) -> os.stat_result:
+        if looked_at == path:
+            raise OSError(errno.EIO, "as a broken disk does", str(path))
+        return os.stat(looked_at)
+
+    calls.stat = stat_of
     with pytest.raises(OSError, match="not saved, ") as caught:
         save(store)
     assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path))
     assert path.read_bytes() == corrupt
-
-
-def fail(path: Path, *_: object) -> None:
-    raise OSError(errno.EIO, "as a broken disk does", str(path))
 
 
 def test_a_link_that_leads_nowhere_is_replaced(store: StateStore) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import attrs
 import pytest
 
 from oxios_state import (
@@ -99,6 +100,16 @@ def test_a_new_session_does_not_update_one_of_the_same_id(store: StateStore) -> 
     saved(store, "s")
     with pytest.raises(SessionConflictError, match="there is a session of this id already"):
         store.update_session(Session("user", "s"))
+
+
+def test_a_copy_that_was_changed_and_a_session_that_is_loaded_as_any_document_count_as_new(store: StateStore) -> None:
+    session = saved(store, "s")
+    as_document = store.load_json("sessions", "s", Session)
+    assert as_document == session
+    for new in (attrs.evolve(session, user_id="other"), as_document):
+        with pytest.raises(SessionConflictError):
+            store.update_session(new)
+    assert store.load_session("s") == session
 
 
 def test_a_wrong_record_in_a_list_is_refused_by_its_path(store: StateStore) -> None:

@@ -9,10 +9,11 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -66,6 +67,41 @@ def test_a_title_does_not_outlive_its_session_in_the_file(base_of_two: Path, sum
     assert b"T \\u00e9" not in summary_file.read_bytes()
 
 
+def test_a_title_does_not_outlive_its_session_in_the_file_when_threads_list(
+    base_of_two: Path, summary_file: Path, calls: SimpleNamespace
+) -> None:
+    """One thread looks before a session is deleted, another after that; then the first is quicker to write."""
+    store = fresh(base_of_two)
+    looked, deleted, written, go_on = (threading.Event() for _ in range(4))
+    replace = calls.replace
+
+    def look_and_wait(files: Iterable[Any]) -> Iterator[Any]:
+        yield from files
+        looked.set()
+        deleted.wait(10)
+
+    def replace_and_wait(*paths: Any) -> None:
+        replace(*paths)
+        if threading.current_thread() is late:
+            written.set()
+            go_on.wait(10)
+
+    calls.replace = replace_and_wait
+    early = threading.Thread(target=store.list_sessions, kwargs={"progress": look_and_wait})
+    late = threading.Thread(target=store.list_sessions)
+    early.start()
+    looked.wait(10)
+    store.delete_session("a")
+    late.start()
+    written.wait(10)
+    deleted.set()
+    early.join()
+    go_on.set()
+    late.join()
+    assert [summary.id for summary in store.list_sessions()] == ["b"]
+    assert b"T \\u00e9" not in summary_file.read_bytes()
+
+
 def test_what_cannot_be_read_is_looked_at_once_by_a_store_and_said_each_time(
     base_of_two: Path, caplog: pytest.LogCaptureFixture, summary_file: Path
 ) -> None:
@@ -102,7 +138,9 @@ def test_a_file_that_cannot_be_written_is_not_there_for_the_next_and_no_trouble(
     expected = truth()
     summary_file.unlink()
 
-    def fail(*_: object) -> None:
+    def fail(*arguments: Any) -> int:
+        if call == "open" and not arguments[1] & os.O_CREAT:
+            return os.open(*arguments)  # to read
         raise OSError(errno.EROFS, "Read-only file system")
 
     for name in (call, "write") if call == "writev" else (call,):

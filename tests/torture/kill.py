@@ -28,6 +28,8 @@ from itertools import count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import gil
+
 from oxios_state import PruneConfig, Session, SessionConflictError, StateStore
 
 SESSIONS = [f"s{number}" for number in range(24)]
@@ -166,6 +168,7 @@ def read(base: Path, logs: Logs) -> None:
             logs.complain(f"reader: {type(error).__name__}: {error}")
 
     in_threads([partial(work, task) for task in [load, list_all] * READERS])
+    gil.state()
 
 
 def load(store: StateStore, logs: Logs) -> None:
@@ -313,6 +316,7 @@ def main() -> int:
         there, in_flight = verify(base, logs, kills)
         saved, reads = logs.acknowledged(), logs.reads()
         sessions = sum(not place.startswith(DOCUMENTS) for place, _, _ in saved)
+        print(gil.state())
         print(f"{kills} kills in {seconds:g} s of {WRITERS} processes with {THREADS} threads each, every other durable")
         print(f"{sessions} messages and {len(saved) - sessions} documents acknowledged; {there} messages are there,")
         print(f"  {in_flight} of them in flight when their writer was killed")

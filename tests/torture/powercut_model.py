@@ -41,7 +41,7 @@ class Rule(NamedTuple):
 POSIX = Rule("POSIX", "nothing (POSIX)")
 DATA_FIRST = Rule("data first", "data first", data_first=True)
 JOURNAL = Rule("ordered", "data, then names", data_first=True, in_order=True)
-EXT4 = Rule("ext4", "what ext4 does", data_first=True, only_replacing=True, in_order=True)
+EXT4 = Rule("ext4", "as ext4 sets out", data_first=True, only_replacing=True, in_order=True)
 RULES = {rule.name: rule for rule in (POSIX, DATA_FIRST, JOURNAL, EXT4)}
 
 

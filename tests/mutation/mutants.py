@@ -1,0 +1,98 @@
+"""The mutants of a module, for ``mutate.py``: mutmut makes them, from a module in which all code stands in functions.
+
+mutmut changes the bodies of functions that have no decorator. So a decorator becomes a call after the function, and
+what a module or a class assigns becomes a function that is called there: the meaning is the same, and mutmut sees all.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from dataclasses import dataclass
+from importlib import import_module
+
+PLAIN = (ast.Import, ast.ImportFrom, ast.If, ast.FunctionDef, ast.ClassDef)  # what stays where it is in a module
+OF_MODULE = "of_module_"
+COMMENT = re.compile(r"  # .*")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change of one function: `name` tells mutmut which; the others tell a reader, also when numbers change."""
+
+    name: str
+    function: str
+    was: str
+    becomes: str
+
+
+def prepare(code: str) -> str:
+    """Rewrite a module so that what it runs when it is imported stands in functions without decorators."""
+    lines = code.splitlines()
+    edits: list[tuple[int, int, list[str]]] = []  # from a line to before another: what stands there instead
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.FunctionDef):
+            edits += _undecorate(node, lines)
+        elif isinstance(node, ast.ClassDef):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) - 1
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef):
+                    edits += _undecorate(inner, lines)
+                elif isinstance(inner, ast.AnnAssign) and inner.value:
+                    function, call = _as_function(inner, lines, f"{node.name}_")
+                    edits += [(first, first, function), (inner.lineno - 1, inner.end_lineno or 0, [f"    {call}"])]
+        elif not isinstance(node, PLAIN) and not _is_text(node):
+            function, call = _as_function(node, lines)
+            edits.append((node.lineno - 1, node.end_lineno or 0, [*function, call]))
+    for start, end, new in sorted(edits, key=lambda edit: edit[:2], reverse=True):
+        lines[start:end] = new
+    return "\n".join(lines) + "\n"
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _undecorate(node: ast.FunctionDef, lines: list[str]) -> list[tuple[int, int, list[str]]]:
+    if not node.decorator_list:
+        return []
+    indent = " " * node.col_offset
+    value = node.name
+    for decorator in reversed(node.decorator_list):
+        value = f"{ast.unparse(decorator)}({value})"
+    end = node.end_lineno or 0
+    return [(node.decorator_list[0].lineno - 1, node.lineno - 1, []), (end, end, [f"{indent}{node.name} = {value}"])]
+
+
+def _as_function(node: ast.stmt, lines: list[str], prefix: str = "") -> tuple[list[str], str]:
+    """Give a function that does what a statement does, and what stands for the statement: a call of it."""
+    body = [f"    {line.strip() if prefix else line}" for line in lines[node.lineno - 1 : node.end_lineno]]
+    if isinstance(node, ast.Expr):
+        name = f"{OF_MODULE}calls_{ast.unparse(node.value).partition('(')[0].replace('.', '_')}"
+        return [f"def {name}():", *body], f"{name}()"
+    (target,) = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", ast.Name("_"))]
+    assigned = ast.unparse(target)
+    name = f"{OF_MODULE}{prefix}{assigned}"
+    annotation = f": {ast.unparse(node.annotation)}" if isinstance(node, ast.AnnAssign) else ""
+    return [f"def {name}():", *body, f"    return {assigned}"], f"{assigned}{annotation} = {name}()"
+
+
+def mutate(path: str, code: str) -> tuple[str, list[Mutant]]:
+    """Give a module that holds all its mutants, of which MUTANT_UNDER_TEST in the environment picks one."""
+    made = import_module("mutmut.mutation.file_mutation").mutate_file_contents(path, code)
+    lines = made.code.splitlines()
+    module = path.removesuffix(".py").replace("/", ".")
+
+    def body(name: str) -> list[str]:
+        span = made.line_span_by_function_name[name]
+        return [COMMENT.sub("", line.strip().replace(f"{name}(", "(")) for line in lines[span.start - 1 : span.end]]
+
+    mutants = []
+    for name in made.mutant_names:
+        function = name.partition("__mutmut_")[0]
+        changes = list(difflib.ndiff(body(f"{function}__mutmut_orig"), body(name)))
+        was, becomes = (" ".join(line[2:] for line in changes if line.startswith(sign)) for sign in "-+")
+        told = function.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".").removeprefix(OF_MODULE)
+        mutants.append(Mutant(f"{module}.{name}", told, was, becomes))
+    return made.code, mutants

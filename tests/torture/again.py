@@ -1,0 +1,440 @@
+"""Faults that the library once had, put back one at a time: the test that holds each now must fail.
+
+    python tests/torture/again.py            all of them, some minutes
+    python tests/torture/again.py NAME...    these, and what the test says
+
+docs/explanation/track-record.md tells of each: what a user saw, what found it, and where it came from. A fault is put
+into a copy of the library, so the checkout stays as it is. The tests are run without a fault first, and must pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+PROJECT = Path(__file__).resolve().parents[2]
+LONGEST = 100  # seconds: some faults are that a test hangs, which it notices itself after 60 if it can
+
+
+class Fault(NamedTuple):
+    module: str
+    old: str
+    new: str
+    test: str  # which fails, below tests/
+
+
+FAULTS = {
+    # Reading and writing
+    "missing-keys-invented": Fault(
+        "codec",
+        "    required = known - _OPTIONAL\n",
+        "    required: set[str] = set()\n",
+        "test_codec.py::test_a_missing_key_is_corrupt",
+    ),
+    "coerced": Fault(
+        "conversion",
+        "            if found == value and type(found) is type(value):\n",
+        "            if found == value:\n",
+        "test_coercion.py::test_nothing_is_coerced",
+    ),
+    "nanoseconds-unequal": Fault(
+        "timestamps",
+        "    def __ne__(self",
+        "    def _differs(self",
+        "test_timestamps.py::test_nanoseconds_decide_where_the_microseconds_are_equal",
+    ),
+    "users-hook": Fault(
+        "codec",
+        "    made = make_converter()\n    made.register_unstructure_hook(Session",
+        "    made = converter()\n    made.register_unstructure_hook(Session",
+        "test_codec.py::test_a_hook_of_the_users_does_not_change_the_kernels_documents",
+    ),
+    "subclass-cut": Fault(
+        "sessions",
+        "        if type(session) is not Session:",
+        "        if not isinstance(session, Session):",
+        "test_races.py::test_what_a_subclass_adds_is_not_lost_silently",
+    ),
+    "endless-error": Fault(
+        "conversion",
+        "MOST_FAULTS = 20\n",
+        "MOST_FAULTS = 10**9\n",
+        "test_codec_refusals.py::test_a_document_that_is_all_wrong_tells_twenty_faults",
+    ),
+    "callers-stack": Fault(
+        "jsontext",
+        "        if _brackets_deep(text) <= DEEPEST:\n",
+        "        if False:\n",
+        "test_codec_refusals.py::test_a_deep_stack_of_the_callers_is_not_taken_for_a_deep_document",
+    ),
+    "engines-differ": Fault(
+        "codec",
+        "        if depth_exceeds(value, _READ_BY_BOTH):\n",
+        "        if False:\n",
+        "test_codec_refusals.py::test_a_session_that_is_nested_far_too_deep_is_refused_in_the_same_words",
+    ),
+    "frozen-for-ever": Fault(
+        "frozen",
+        " or id(value) in around:",
+        ":",
+        "test_frozen.py::test_what_holds_itself_many_times_is_left_to_be_refused_on_saving",
+    ),
+    # Directories
+    "directory-leaks": Fault(
+        "reading",
+        "        if not stat.S_ISREG(status.st_mode):\n",
+        "        if not stat.S_ISREG(status.st_mode):\n            os.dup(descriptor)\n",
+        "test_file_kinds.py::test_what_is_not_a_file_neither_hangs_nor_leaks_and_is_named",
+    ),
+    "pipe-hangs": Fault(
+        "staging",
+        "        descriptor = os.open(path, os.O_RDWR | flags)",
+        "        descriptor = os.open(path, os.O_WRONLY | flags & ~os.O_NONBLOCK)",
+        "test_file_kinds.py::test_what_has_the_name_of_a_temporary_file_neither_stops_nor_breaks_a_prune",
+    ),
+    "circle-of-links": Fault(
+        "files",
+        "        except (InvalidNameError, OSError):  # OSError: links",
+        "        except InvalidNameError:  # OSError: links",
+        "test_file_kinds.py::test_what_is_not_a_file_does_not_keep_a_category_from_being_listed_or_a_document_from_being_saved",
+    ),
+    "listed-not-loaded": Fault(
+        "files",
+        "            self.refuse_link_outside(Path(entry))\n",
+        "",
+        "test_file_kinds.py::test_a_document_that_is_a_link_outside_is_not_listed",
+    ),
+    "restored-outside": Fault(
+        "files",
+        '        if self.base not in path.parents or ".." in parts or parts[0] == OWN_PREFIX:\n',
+        "        if False:\n",
+        "test_hostile_names.py::test_a_reason_cannot_lead_outside",
+    ),
+    "name-not-utf8": Fault(
+        "quarantine",
+        'quote_from_bytes(os.fsencode(os.path.relpath(path, tree.base)), safe="/ ")',
+        "os.path.relpath(path, tree.base)",
+        "test_quarantine.py::test_a_name_that_is_not_utf8_can_be_moved_away_and_back",
+    ),
+    # Power cuts, failing system calls, killed writers
+    "anothers-directory": Fault(
+        "files",
+        "        while not directory.is_dir() or (\n"
+        "            self.durable and self.base in directory.parents and directory not in self._lasting\n"
+        "        ):\n",
+        "        while not directory.is_dir():\n",
+        "test_files.py::test_a_category_that_another_made_is_synced_once_for_a_store_that_saves_into_it",
+    ),
+    "unsynced-directory": Fault(
+        "files",
+        "                    if made:\n",
+        "                    if False:\n",
+        "test_files.py::test_a_base_whose_sync_failed_is_synced_by_the_next_store",
+    ),
+    "gitignore-torn": Fault(
+        "files",
+        '                if found != b"*\\n" and not found.strip(b"*\\n\\0"):\n',
+        "                if not ignore.exists():\n",
+        "test_files.py::test_the_own_directory_is_ignored_by_git_unless_the_user_says_otherwise",
+    ),
+    "own-litter": Fault(
+        "staging",
+        '    for name in ("cache", "quarantine"):\n',
+        "    for name in ():\n",
+        "test_temporary_files.py::test_what_dead_writers_left_among_the_librarys_own_files_is_swept",
+    ),
+    "unlock-hides": Fault(
+        "locks",
+        "    with suppress(OSError):  # what was done",
+        "    if True:  # what was done",
+        "test_process_locks.py::test_a_failing_unlock_hides_nothing_and_leaves_the_lock_free",
+    ),
+    "never-locked": Fault(
+        "staging",
+        "        for _ in range(_CREATE_TRIES):\n",
+        "        while True:\n",
+        "test_races.py::test_a_system_that_never_locks_a_temporary_file_is_an_error",
+    ),
+    "taken-for-missing": Fault(
+        "reading",
+        "    except (FileNotFoundError, NotADirectoryError):\n        return _is_listed(path)\n    return True",
+        "    except OSError:\n        return False\n    return True",
+        "test_sessions.py::test_an_edit_does_not_take_a_failure_for_a_missing_session",
+    ),
+    "taken-for-sound": Fault(
+        "checking",
+        "tree.walk(failures.append)",
+        "tree.walk()",
+        "test_checking.py::test_a_base_that_cannot_be_listed_is_not_taken_for_a_sound_one",
+    ),
+    "replaced-unread": Fault(
+        "documents",
+        "        if (raw := reading.read(path)) is not None:\n",
+        "        try:\n"
+        "            raw = reading.read(path)\n"
+        "        except PermissionError:\n"
+        "            return\n"
+        "        if raw is not None:\n",
+        "test_replaced.py::test_what_may_not_be_read_is_not_replaced_and_that_is_said",
+    ),
+    "replaced-without-copy": Fault(
+        "reading",
+        "        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:\n            raise\n",
+        "",
+        "test_replaced.py::test_what_may_be_corrupt_is_not_replaced_while_that_cannot_be_told",
+    ),
+    # Two at once
+    "archived-into-itself": Fault(
+        "store",
+        "            if self._tree.real_category(archive) == self._tree.real_category(SESSIONS):\n",
+        "            if archive == SESSIONS:\n",
+        "test_races.py::test_an_archive_that_is_the_sessions_by_another_name_is_refused",
+    ),
+    "archived-fresh": Fault(
+        "files",
+        "            if linked and os.path.samefile(path, target):\n",
+        "            if linked:\n",
+        "test_races.py::test_a_save_by_the_kernel_while_a_session_is_archived_stays",
+    ),
+    "created-over": Fault(
+        "sessions",
+        "                        self.update_session(session)\n",
+        "                        self.save_session(session)\n",
+        "test_races.py::test_a_session_that_the_kernel_makes_meanwhile_is_not_overwritten",
+    ),
+    "misnamed-lost": Fault(
+        "sessions",
+        "codec.decode_named, known",
+        "codec.decode_session, known",
+        "test_replaced.py::test_a_save_over_the_session_of_another_id_keeps_it",
+    ),
+    "prune-of-nothing": Fault(
+        "removal",
+        "        with suppress(FileNotFoundError):  # then",
+        "        if True:  # then",
+        "test_prune.py::test_sessions_that_vanish_with_their_directory_while_they_are_chosen_are_not_removed",
+    ),
+    "handler-in-lock": Fault(
+        "locks",
+        "        if not lock.depth:  # a signal handler",
+        "        if False:  # a signal handler",
+        "test_races.py::test_a_signal_handler_does_not_enter_a_lock_that_its_thread_is_taking",
+    ),
+    "dead-threads-lock": Fault(
+        "locks",
+        "        token: object = _threads.token\n    except",
+        "        token: object = __import__('sys').intern(str(threading.get_ident()))\n    except",
+        "test_races.py::test_the_lock_of_a_dead_thread_is_not_that_of_the_next",
+    ),
+    "place-in-queue": Fault(
+        "locks",
+        "        try:\n"
+        "            with self._state:\n"
+        "                if self.owner is None:\n"
+        "                    self.owner = _this_thread()\n"
+        "                    return True\n"
+        "                self._waiting.append(woken)\n",
+        "        with self._state:\n"
+        "            if self.owner is None:\n"
+        "                self.owner = _this_thread()\n"
+        "                return True\n"
+        "            self._waiting.append(woken)\n"
+        "        try:\n",
+        "test_locks.py::test_an_interrupt_as_a_waiter_joins_the_queue_leaves_no_place_behind",
+    ),
+    # What is kept in memory and in the file of summaries
+    "emptied-file": Fault(
+        "revisions",
+        "self.digest if self.identity is None else UNKNOWN)",
+        "self.digest if self.identity is None else None)",
+        "test_revisions.py::test_a_file_that_an_editor_has_just_emptied_to_write_it_anew_is_not_pruned",
+    ),
+    "same-mark": Fault(
+        "revisions",
+        "    below = _KEPT + token % (_MICROSECOND - _KEPT)\n",
+        "    below = 0\n",
+        "test_revisions.py::test_a_mark_is_not_what_a_file_system_with_coarse_times_could_keep",
+    ),
+    "kept-as-changed": Fault(
+        "sessions",
+        "            self._recent.keep(path, session.revision, image)\n",
+        "            self._recent.keep(path, session.revision, recent.image_of(session, path)[1])\n",
+        "test_recent.py::test_what_another_thread_changes_while_a_session_is_saved_is_not_taken_for_saved",
+    ),
+    "childs-wait": Fault(
+        "recent",
+        "        forking.in_children(self, RecentSessions._start_afresh)\n",
+        "",
+        "test_recent.py::test_a_child_that_was_forked_while_a_thread_kept_a_session_does_not_wait_for_it",
+    ),
+    "handlers-wait": Fault(
+        "recent",
+        "threading.RLock()  # for the handler",
+        "threading.Lock()  # for the handler",
+        "test_recent.py::test_a_signal_handler_that_loads_and_saves_does_not_wait_for_what_it_interrupts",
+    ),
+    "cost-of-nothing": Fault(
+        "recent",
+        "                self._kept.clear()\n                self._cost = 0\n                raise\n",
+        "                raise\n",
+        "test_recent.py::test_an_interrupt_in_the_middle_leaves_nothing_kept_and_nothing_counted",
+    ),
+    "bound-exceeded": Fault(
+        "recent",
+        "_OVERHEAD = 3000\n_PER_BYTE = 8\n",
+        "_OVERHEAD = 0\n_PER_BYTE = 5\n",
+        "test_memory_bound.py::test_what_is_kept_takes_no_more_memory_than_the_bound",
+    ),
+    "id-of-a-subclass": Fault(
+        "model",
+        "return value if type(value) is SessionId else",
+        "return value if isinstance(value, SessionId) else",
+        "test_recent.py::test_an_id_of_a_class_of_its_own_comes_back_as_a_plain_one",
+    ),
+    "structured-late": Fault(
+        "codec",
+        "lambda value, _: _structure_at_once(value, cls)",
+        "lambda value, _: _kernel().structure(value, cls)",
+        "test_lazy_records.py::test_what_a_caller_structures_is_his_to_change_later",
+    ),
+    "listing-makes": Fault(
+        "summarycache",
+        "            if not os.path.isdir(self._tree.base):",
+        "            if False:",
+        "test_summarycache.py::test_listing_makes_no_directory_that_is_not_there",
+    ),
+    "rows-of-anything": Fault(
+        "summarycache",
+        "        _check(list(zip(*rows, strict=True)))\n",
+        "        pass\n",
+        "test_damaged_cache.py::test_a_row_that_is_none_makes_it_no_cache",
+    ),
+    "deep-cache": Fault(
+        "summarycache",
+        "TypeError, RecursionError)",
+        "TypeError)",
+        "test_damaged_cache.py::test_what_is_no_json_is_no_cache",
+    ),
+    "anothers-list": Fault(
+        "summaries",
+        "        if len(listed) < len(entries):\n",
+        "        elif self._last:\n            listed = self._last[1]\n        if len(listed) < len(entries):\n",
+        "test_damaged_cache.py::test_a_list_is_not_that_of_a_thread_that_looked_before",
+    ),
+    "title-outlives": Fault(
+        "summarycache",
+        ".keys() <= entries.keys():  # a title",
+        ".keys() is not None:  # a title",
+        "test_summarycache.py::test_a_title_does_not_outlive_its_session_in_the_file",
+    ),
+    # Network file systems
+    "stale-name": Fault(
+        "reading",
+        "    for _ in range(_TRIES - 1):\n",
+        "    for _ in range(0):\n",
+        "test_network.py::test_a_file_that_another_machine_replaces_while_it_is_opened_is_opened_again",
+    ),
+    "shared-delegation": Fault(
+        "reading",
+        "    if _is_on_nfs(directory):\n        _names(directory)\n",
+        "",
+        "test_network.py::test_who_takes_a_lock_on_nfs_looks_at_all_names_once",
+    ),
+    "taken-for-absent": Fault(
+        "reading",
+        "                return True\n    return False\n",
+        "                return False\n    return False\n",
+        "test_network.py::test_a_session_that_nfs_does_not_find_while_it_is_replaced_is_there",
+    ),
+    # Real disks, threads without the GIL, and mutants
+    "restored-comes-back": Fault(
+        "quarantine",
+        '    tree.sync(entry.content.parents[1], f"{entry.path.name} is restored")\n',
+        "",
+        "test_files.py::test_a_removal_is_synced_and_a_move_is_synced_first_where_it_goes",
+    ),
+    "anothers-name": Fault(
+        "documents",
+        "        self._spelling.refuse_document(path)\n        return self._tree.remove(path)\n",
+        "        return self._tree.remove(path)\n",
+        "test_spelling.py::test_a_change_by_the_name_of_another_document_is_refused",
+    ),
+    "two-converters": Fault(
+        "codec",
+        "    return _made[0]\n",
+        "    return _made[-1]\n",
+        "test_first_use.py::test_threads_that_ask_for_the_converter_first_all_get_one",
+    ),
+    "throttle-held": Fault(
+        "pruning",
+        "        forking.in_children(self, PruneThrottle._start_afresh)\n",
+        "",
+        "test_forks.py::test_a_child_asks_a_throttle_that_a_thread_of_its_parent_was_asking",
+    ),
+}
+
+
+def source_with(fault: Fault) -> str:
+    """Give the module's source with the fault in it."""
+    source = (PROJECT / f"oxios_state/{fault.module}.py").read_text(encoding="utf-8")
+    if source.count(fault.old) != 1:
+        raise ValueError(f"{fault.module}.py has changed: there is no one place for {fault.old!r}")
+    return source.replace(fault.old, fault.new)
+
+
+def run(tests: list[str], fault: Fault | None) -> tuple[bool, str]:
+    """Run tests on a copy of the library, with a fault in it or none; say whether they pass, and what they print."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory, "oxios_state")
+        shutil.copytree(PROJECT / "oxios_state", copy, ignore=shutil.ignore_patterns("__pycache__"))
+        if fault is not None:
+            (copy / f"{fault.module}.py").write_text(source_with(fault), encoding="utf-8")
+        # Without the safe path, `-m` would put the checkout before the copy.
+        environment = {**os.environ, "PYTHONPATH": directory, "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=short", "-p", "no:cacheprovider"]
+        try:
+            done = subprocess.run(
+                [*command, *(str(PROJECT / "tests" / test) for test in tests)],
+                cwd=PROJECT,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=LONGEST * (1 if fault else len(tests)),
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return False, "it hangs"
+        return done.returncode == 0, done.stdout
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Put back faults that the library once had, and see them again.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="some of them; all, if there are none")
+    chosen = parser.parse_args().names
+    if unknown := set(chosen) - FAULTS.keys():
+        parser.error(f"there is no fault of the name {', '.join(sorted(unknown))}; there are {', '.join(FAULTS)}")
+    names = chosen or list(FAULTS)
+    passed, printed = run(sorted({FAULTS[name].test for name in names}), None)
+    if not passed:
+        print(f"{printed}\nThe tests fail without a fault: they would tell nothing.")
+        return 1
+    missed = 0
+    for name in names:
+        passed, printed = run([FAULTS[name].test], FAULTS[name])
+        missed += passed
+        if chosen:
+            print(printed)
+        print(f"{name:24} {'NOT SEEN' if passed else 'seen again'}  {FAULTS[name].test}", flush=True)
+    print(f"{len(names) - missed} of {len(names)} faults are seen again")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
