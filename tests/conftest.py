@@ -65,6 +65,20 @@ def _deadline() -> Iterator[None]:
 
 
 @pytest.fixture
+def takes() -> Callable[[float, Callable[[], float]], None]:
+    """What measures that something takes so many seconds, never less, and little more unless the machine is busy."""
+
+    def measure(seconds: float, taken: Callable[[], float]) -> None:
+        found: list[float] = []
+        while not found or (found[-1] >= seconds + 0.25 and len(found) < 5):  # a busy machine is late now and then
+            found.append(taken())
+            assert found[-1] >= seconds
+        assert found[-1] < seconds + 0.25, found
+
+    return measure
+
+
+@pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The system calls as the modules that touch files see them: what is assigned here is called by these alone."""
     namespace = SimpleNamespace(**vars(os))
