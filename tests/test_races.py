@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,6 +26,9 @@ from oxios_state import (
     locks,
     staging,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 OLD = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALL_OLD = PruneConfig(max_sessions=0, ttl_hours=1)
@@ -45,6 +50,25 @@ def kernel_saves(path: Path, user_id: str) -> None:
     other.save_session(text)
     (other.base_path / "sessions" / path.name).rename(written)
     os.replace(written, path)
+
+
+def test_a_session_that_goes_while_the_directory_is_read_is_not_listed(
+    store: StateStore, calls: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    def deleting(entries: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+        for entry in entries:
+            if entry.name == "b.json":
+                os.unlink(entry)
+            yield entry
+
+    @contextmanager
+    def scandir(directory: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with os.scandir(directory) as entries:
+            yield deleting(entries)
+
+    calls.scandir = scandir
+    assert {summary.id for summary in store.list_sessions()} == {"a", "c"}
+    assert caplog.records == []
 
 
 def test_an_archive_that_is_the_sessions_by_another_name_is_refused(store: StateStore) -> None:
