@@ -41,7 +41,7 @@ def _group(name: str) -> list[str]:
 def _run_tests(session: nox.Session) -> None:
     # Without the safe path, `-m` would put the checkout before the installed wheel.
     env = {"COVERAGE_FILE": str(COVERAGE_FILE), "PYTHONSAFEPATH": "1"}
-    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=env)
+    session.run("coverage", "run", "-m", "pytest", "-n", "auto", *session.posargs, env=env)
 
 
 @nox.session
