@@ -395,7 +395,11 @@ def test_a_session_in_any_document_is_written_and_read_as_in_its_own(changes: di
     assert codec.encode_json(session, PATH) == raw
     assert json.loads(codec.encode_json({"all": [session]}, PATH)) == {"all": [json.loads(raw)]}
     assert codec.decode_json(raw, Session, PATH) == session
-    assert type(oxios_state.converter.unstructure(session.id)) is str
+
+
+def test_the_converter_of_all_stores_gives_a_session_id_as_a_plain_string() -> None:
+    # Serialisers of exact types refuse any other.
+    assert type(oxios_state.converter.unstructure(SessionId("s"))) is str
 
 
 def test_a_record_in_any_document_is_written_as_in_its_session() -> None:

@@ -176,6 +176,15 @@ def test_each_fault_of_the_track_record_can_be_put_back_and_has_a_test() -> None
         assert f"\ndef {test}(" in (PROJECT / "tests" / module).read_text(encoding="utf-8"), fault.test
 
 
+@pytest.mark.skipif(not (PROJECT / ".git").exists() or (PROJECT / ".git/shallow").exists(), reason="has no history")
+def test_a_commit_that_the_track_record_names_is_in_the_history() -> None:
+    history = subprocess.run(["git", "rev-list", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    page = (DOCS / "explanation/track-record.md").read_text(encoding="utf-8")
+    named = re.findall(r"\b(?=\d*[a-f])[0-9a-f]{7}\b", page)
+    assert len(named) > 50
+    assert set(named) - {commit[:7] for commit in history.stdout.split()} == set()
+
+
 def test_the_commands_of_the_readme_are_these() -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert "    python -m pip install . && python docs/quickstart.py " in readme

@@ -377,6 +377,37 @@ FAULTS = {
         "",
         "test_forks.py::test_a_child_asks_a_throttle_that_a_thread_of_its_parent_was_asking",
     ),
+    "imports-deadlock": Fault(
+        "jsontext",
+        "    from json import encoder  # not `from json.encoder`",
+        "    from json.encoder import encode_basestring\n\n"
+        "    encoder = __import__('types').SimpleNamespace(encode_basestring=encode_basestring)  #",
+        "test_first_use.py::test_threads_that_read_and_write_json_first_do_not_wait_for_each_others_imports",
+    ),
+    "title-of-another-list": Fault(
+        "summaries",
+        "        if not self._keeping.acquire(blocking=False):\n"
+        "            return\n"
+        "        try:\n"
+        "            if self._last is last:\n"
+        "                self._last = found._replace(written=self._cache.write(found.entries, found.written))\n"
+        "        finally:\n"
+        "            self._keeping.release()\n",
+        "        self._last = found._replace(written=self._cache.write(found.entries, found.written))\n",
+        "test_summarycache.py::test_a_title_does_not_outlive_its_session_in_the_file_when_threads_list",
+    ),
+    "id-left-as-it-is": Fault(
+        "codec",
+        "    made.register_unstructure_hook(SessionId, str)\n",
+        "",
+        "test_codec.py::test_the_converter_of_all_stores_gives_a_session_id_as_a_plain_string",
+    ),
+    "other-lock-named": Fault(
+        "locks",
+        '_wait_for_file(descriptor, f"{stem}.lock", deadline)',
+        '_wait_for_file(descriptor, f"{stem}.turn", deadline)',
+        "test_process_locks.py::test_a_failing_lock_call_names_the_very_file",
+    ),
 }
 
 
