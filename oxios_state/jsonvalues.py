@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 DEEPEST = 127
 """How many arrays and objects may be nested: serde_json reads no more than this."""
 
+_MANY = 10_000  # containers at one depth
 SMALLEST, LARGEST = -(2**63), 2**64 - 1  # the integers that serde_json holds as such: those of i64 and u64
 
 
@@ -127,4 +128,6 @@ def depth_exceeds(value: Any, limit: int) -> bool:
         ]
         if not level:
             return False
+        if len(level) > _MANY:  # what holds itself twice would be twice as many at each depth
+            level = list({id(container): container for container in level}.values())
     return True
