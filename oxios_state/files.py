@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oxios_state import ownership
 from oxios_state.errors import DurabilityError, InvalidNameError
 from oxios_state.names import OWN_PREFIX
 
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 EXTENSIONS = (".json", ".md")
+_NO_CATEGORIES = {OWN_PREFIX, ".git"}
 
 WINDOWS = sys.platform == "win32"
 COMMON = getattr(os, "O_BINARY", 0)  # of Windows; Python itself keeps what it opens from child processes
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a FIFO would have who opens it wait for another
+# What file systems without hard links say: of Linux's own, of FUSE, of servers; and of a file that has too many.
+_NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | COMMON
 
 
@@ -75,7 +80,7 @@ class Tree:
         if not any(os.path.islink(path := join(path, component)) for component in category.split("/")):
             return category
         directory = self.directory(category)
-        return os.path.relpath(os.path.realpath(directory), os.path.realpath(self.base))
+        return Path(os.path.realpath(directory)).relative_to(os.path.realpath(self.base)).as_posix()
 
     def refuse_link_outside(self, path: Path) -> None:
         """Refuse a symbolic link that leads outside the base directory.
@@ -183,6 +188,7 @@ class Tree:
             made = True
             try:
                 path.mkdir(mode=0o700)
+                ownership.adopt(path, path.parent)
             except FileExistsError:  # if that is a file, the next step says so
                 made = False
             if self.durable:
@@ -207,17 +213,22 @@ class Tree:
                 found = ignore.read_bytes() if ignore.is_file() else b""
                 # What is not the user's may be empty, cut off or zeros, after a power cut or on a full disk.
                 if found != b"*\n" and not found.strip(b"*\n\0"):
-                    descriptor = os.open(ignore, os.O_WRONLY | os.O_CREAT | COMMON | NO_LINK, 0o600)
+                    descriptor = os.open(ignore, os.O_WRONLY | os.O_CREAT | COMMON | NO_LINK | NO_WAIT, 0o600)
                     with open(descriptor, "wb") as file:
+                        ownership.adopt(descriptor, self.own)
                         file.write(b"*\n")
             self._own_made.add(directory)
         return directory
 
     def walk(self, failed: Callable[[OSError], object] | None = None) -> Iterator[tuple[Path, list[str], list[str]]]:
-        """Go through the directory of each category: its path, and the names of directories and files in it, sorted."""
+        """Go through the directory of each category: its path, and the names of directories and files in it, sorted.
+
+        Neither this library's own directory is one, nor git's: Oxios keeps its state in git.
+        """
         for directory, subdirectories, filenames in os.walk(self.base, onerror=failed):
-            if directory == str(self.base) and OWN_PREFIX in subdirectories:
-                subdirectories.remove(OWN_PREFIX)
+            if directory == str(self.base):
+                for names in (subdirectories, filenames):
+                    names[:] = [name for name in names if name not in _NO_CATEGORIES]
             subdirectories.sort()
             yield Path(directory), subdirectories, sorted(filenames)
 
@@ -251,8 +262,10 @@ def _link(path: Path, target: Path) -> bool:
     except FileExistsError:
         if not os.path.samefile(path, target):  # the rest of a move that was cut off
             raise
-    except PermissionError:
-        return False
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            return False
+        raise
     return True
 
 

@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from oxios_state import forking
+from oxios_state import forking, ownership
 from oxios_state.errors import LockTimeoutError
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ class _Process:
         with self.guard:
             descriptor = os.open(path, _OPEN_FLAGS, 0o600)
             self.descriptors.add(descriptor)
-            return descriptor
+        ownership.adopt(descriptor, os.path.dirname(path))
+        return descriptor
 
     def close(self, descriptor: int) -> None:
         with self.guard:
@@ -236,19 +237,27 @@ def _wait_for_processes(stem: str, descriptor: int, deadline: float) -> bool:
 
 
 def _wait_for_file(descriptor: int, path: str, deadline: float) -> bool:
-    while True:
-        try:
-            if lock_descriptor(descriptor, blocking=False):
-                return True
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                reason = "the file system has no file locks, and a store is not safe without them"
-                raise OSError(error.errno, reason, path) from error
-            raise OSError(error.errno, error.strerror, path) from error
+    while not try_lock(descriptor, path):
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             return False
         time.sleep(min(_POLL, remaining))
+    return True
+
+
+def try_lock(descriptor: int, path: str) -> bool:
+    """Lock an open file for this descriptor unless another has the lock; say whether it has it now.
+
+    Raises:
+        OSError: If the system cannot lock it; with its *path*.
+    """
+    try:
+        return lock_descriptor(descriptor, blocking=False)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            reason = "the file system has no file locks, and a store is not safe without them"
+            raise OSError(error.errno, reason, path) from error
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def _unlock(descriptor: int) -> None:

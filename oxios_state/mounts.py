@@ -53,7 +53,7 @@ def mount_at(descriptor: int) -> Mount | None:
     try:
         with open(f"{_OPEN_FILES}/{descriptor}", encoding="ascii") as lines:
             wanted = next((line.split()[1] for line in lines if line.startswith("mnt_id:")), None)
-    except FileNotFoundError:
+    except OSError:
         return None
     return next((mount for identifier, _, mount in _mounts() if identifier == wanted), None)
 
@@ -68,7 +68,7 @@ def _mounts() -> Iterator[tuple[str, str, Mount]]:
                 kind, _, of_the_system = more.rstrip("\n").split(" ", 2)
                 of_both = frozenset(f"{options},{of_the_system}".split(","))
                 yield identifier, number, Mount(_unescaped(point), kind, of_both)
-    except FileNotFoundError:
+    except OSError:  # there is none, or a sandbox forbids to read it
         return
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
 
 from oxios_state.errors import InvalidNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OWN_PREFIX = ".oxios_state"
 """What this library's own files and directories begin with, so that no document can be one of them."""
@@ -50,8 +54,17 @@ def check_name(name: str, extension: str = "") -> None:
 
 def is_allowed(name: str, extension: str) -> bool:
     """Say whether `check_name` takes a name."""
+    return _takes(check_name, name, extension)
+
+
+def is_category(category: str) -> bool:
+    """Say whether `check_category` takes a category."""
+    return _takes(check_category, category)
+
+
+def _takes(check: Callable[..., None], *arguments: str) -> bool:
     try:
-        check_name(name, extension)
+        check(*arguments)
     except InvalidNameError:
         return False
     return True
@@ -90,6 +103,10 @@ def _check_component(component: str, what: str, extension: str = "") -> None:
         length = len(component.encode()) + len(extension)
     except UnicodeEncodeError:
         raise InvalidNameError(f"{what} contains a lone surrogate") from None
+    try:
+        os.fsencode(component)
+    except UnicodeEncodeError as error:
+        raise InvalidNameError(f"{what} has characters that file names here cannot have: {error}") from None
     if length > _LONGEST:
         raise InvalidNameError(f"{what} is {length} bytes long with its extension; file systems take {_LONGEST}")
     if os.name == "nt" and (problem := windows_problem(component)):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _LISTINGS = 2
 _TRIES = 20  # of reading what another machine replaces meanwhile
 _LOOK = os.O_RDONLY | files.COMMON | getattr(os, "O_DIRECTORY", 0)
-_on_nfs: dict[int, bool] = {}  # by device
-_READ = os.O_RDONLY | files.COMMON | getattr(os, "O_NONBLOCK", 0)  # a FIFO would have its reader wait for a writer
+_on_nfs: dict[tuple[int, int], bool] = {}  # by device, whose number may be used again, and inode of a directory
+_READ = os.O_RDONLY | files.COMMON | files.NO_WAIT
 
 
 def read(path: Path) -> bytes | None:
@@ -186,15 +186,16 @@ def _names(directory: Path) -> list[str]:
 
 def _is_on_nfs(directory: Path) -> bool:
     try:
-        device = os.stat(directory).st_dev
+        status = os.stat(directory)
     except OSError:
         return False
-    if device not in _on_nfs:
+    key = status.st_dev, status.st_ino
+    if key not in _on_nfs:
         from oxios_state import mounts
 
-        mount = mounts.mount_of(device)
-        _on_nfs[device] = mount is not None and mount.is_nfs
-    return _on_nfs[device]
+        mount = mounts.mount_of(status.st_dev)
+        _on_nfs[key] = mount is not None and mount.is_nfs
+    return _on_nfs[key]
 
 
 def is_file(path: Path) -> bool:

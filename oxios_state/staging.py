@@ -14,9 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from filelock import lock_descriptor
-
-from oxios_state import files, revisions
+from oxios_state import files, locks, ownership, revisions
 from oxios_state.errors import StateError
 from oxios_state.names import OWN_PREFIX
 from oxios_state.revisions import Revision, identity_of
@@ -35,6 +33,7 @@ _MOST_PIECES = 1024  # IOV_MAX of Linux, macOS and the BSDs
 
 _OWN_TEMPORARY = rf"{re.escape(OWN_PREFIX)}\.[0-9a-f]{{16}}\.tmp"
 _KERNEL_TEMPORARY = r".+\.[0-9]+\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.tmp"
+PROBE = "probe."  # begins the names of directories that probes work in, among this library's own
 _STALE_AFTER = 3600.0  # seconds: of a temporary file that its writer does not lock, only the age tells
 
 
@@ -123,7 +122,7 @@ class Staged:
             self._descriptor = os.open(temporary, files.CREATE, 0o600)
             self._temporary = temporary
             # The lock says that the writer lives. A sweep that came in the instant before has the file now.
-            if lock_descriptor(self._descriptor, blocking=False) and os.fstat(self._descriptor).st_nlink:
+            if locks.try_lock(self._descriptor, temporary) and os.fstat(self._descriptor).st_nlink:
                 return temporary
             self._discard()
         reason = "the system refuses to lock a temporary file"  # as AppArmor and SELinux can
@@ -138,10 +137,14 @@ class Staged:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         self._mark = revisions.mark(self._descriptor, int.from_bytes(self._token))
+        like = self._directory
         with suppress(FileNotFoundError):
             mode = os.lstat(self._path).st_mode
-            if stat.S_ISREG(mode) and stat.S_IMODE(mode) != 0o600:
-                os.chmod(temporary, stat.S_IMODE(mode))
+            if stat.S_ISREG(mode):
+                like = self._path
+                if stat.S_IMODE(mode) != 0o600:
+                    os.chmod(temporary, stat.S_IMODE(mode))
+        ownership.adopt(self._descriptor, like)
         if self._tree.durable:
             os.fsync(self._descriptor)  # once: after a failure the kernel may have dropped the pages
 
@@ -175,9 +178,19 @@ def sweep(tree: files.Tree) -> list[Path]:
     """Remove the temporary files whose writer is dead, in all categories and beside them, and say which.
 
     A writer of this library holds a lock on its file until it is renamed, so a file without one has no writer. The
-    kernel's, and on Windows all, are taken for dead after an hour.
+    kernel's, on Windows all, and what a probe left that was killed, are taken for dead after an hour.
     """
+    _remove_old_probes(tree)
     return [path for path in _everything(tree) if is_orphan(path, tree.remove)]
+
+
+def _remove_old_probes(tree: files.Tree) -> None:
+    for path in tree.own.glob(f"{PROBE}*"):
+        with suppress(FileNotFoundError):  # another sweeps too
+            if time.time() - path.stat().st_mtime >= _STALE_AFTER:
+                import shutil
+
+                shutil.rmtree(path)
 
 
 def _everything(tree: files.Tree) -> Iterator[Path]:
@@ -203,13 +216,13 @@ def is_orphan(path: Path, then: Callable[[Path], object] = lambda _: None) -> bo
 
 
 def _is_unlocked(path: Path, then: Callable[[Path], object]) -> bool:
-    flags = files.COMMON | files.NO_LINK | os.O_NONBLOCK
+    flags = files.COMMON | files.NO_LINK | files.NO_WAIT
     try:
         descriptor = os.open(path, os.O_RDWR | flags)  # some network file systems lock what is open for writing only
     except PermissionError:
         descriptor = os.open(path, os.O_RDONLY | flags)  # it has its read-only document's mode
     try:
-        if not (stat.S_ISREG(os.fstat(descriptor).st_mode) and lock_descriptor(descriptor, blocking=False)):
+        if not (stat.S_ISREG(os.fstat(descriptor).st_mode) and locks.try_lock(descriptor, str(path))):
             return False
         then(path)  # under the lock, for a writer that has just made it to notice
         return True

@@ -339,6 +339,17 @@ def test_the_own_directory_is_ignored_by_git_unless_the_user_says_otherwise(
     assert ignore.stat().st_mtime_ns == 0  # what is right is not written again
 
 
+@posix
+def test_what_is_in_the_place_of_the_ignore_file_stops_nothing(store: StateStore) -> None:
+    store.save_json("c", "a", 1)
+    ignore = store.base_path / ".oxios_state" / ".gitignore"
+    ignore.unlink()
+    os.mkfifo(ignore)
+    with pytest.raises(OSError, match=r"not saved, .*/\.gitignore") as caught:  # and not a wait without end
+        StateStore(store.base_path).save_json("c", "a", 2)
+    assert caught.value.filename == str(store.base_path / "c/a.json")
+
+
 def test_a_category_that_another_made_is_synced_once_for_a_store_that_saves_into_it(
     store: StateStore, events: list[tuple[str, str]]
 ) -> None:
@@ -352,13 +363,13 @@ def test_a_category_that_another_made_is_synced_once_for_a_store_that_saves_into
     assert ("fsync", "state") not in events
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_a_move_never_replaces_another_file(tmp_path: Path, calls: SimpleNamespace, *, links: bool) -> None:
+@pytest.mark.parametrize("links", [0, errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK])
+def test_a_move_never_replaces_another_file(tmp_path: Path, calls: SimpleNamespace, links: int) -> None:
     tree, (a, b, c) = files.Tree(tmp_path, durable=False), [tmp_path / name for name in "abc"]
     for path in (a, b, c):
         path.write_text(path.name)
-    if not links:  # the file system has none
-        calls.link = failing("link", errno.EPERM)
+    if links:  # the file system has none, or no more of this file
+        calls.link = failing("link", links)
     tree.move(a, tmp_path / "d" / "a")
     assert not tree.remove(a)
     with pytest.raises(FileExistsError) as caught:

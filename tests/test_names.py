@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import ntpath
+import os
 import posixpath
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +18,7 @@ from oxios_state import InvalidNameError, names
 if TYPE_CHECKING:
     from types import ModuleType
 
-WINDOWS = SimpleNamespace(name="nt")
+POSIX, WINDOWS = (SimpleNamespace(name=name, fsencode=str.encode) for name in ("posix", "nt"))
 
 REFUSED = [
     ("", "must not be empty"),
@@ -139,7 +143,7 @@ def test_what_only_windows_cannot_hold_is_refused_there_alone(
     name: str, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert names.windows_problem(name) == problem
-    monkeypatch.setattr(names, "os", SimpleNamespace(name="posix"))
+    monkeypatch.setattr(names, "os", POSIX)
     names.check_name(name, ".json")
     names.check_category(f"a/{name}")
     monkeypatch.setattr(names, "os", WINDOWS)
@@ -175,7 +179,7 @@ def test_no_allowed_name_leads_out_of_the_base(category: str, name: str, system:
     # "Refused with InvalidNameError before the disk is touched [...] `..`, backslash, [...] a leading or trailing `/`
     # or `//` in a category, `/` in a name, a name or component that is `.` or begins with `.oxios_state`"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(names, "os", SimpleNamespace(name=system))
+        patch.setattr(names, "os", WINDOWS if system == "nt" else POSIX)
         try:
             names.check_category(category)
             names.check_name(name, ".md")
@@ -189,3 +193,23 @@ def test_no_allowed_name_leads_out_of_the_base(category: str, name: str, system:
     assert parts[:2] == base.split(path.sep)
     assert len(parts) == 2 + len(category.split("/")) + 1
     assert not parts[2].startswith(".oxios_state")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its names are UTF-16")
+def test_what_the_encoding_of_file_names_cannot_hold_is_refused(tmp_path: Path) -> None:
+    code = """if True:
+        import sys
+        from oxios_state import InvalidNameError, StateStore
+        store = StateStore(sys.argv[1])
+        try:
+            store.save_json("c", "caf\\u00e9", 1)
+        except InvalidNameError as error:
+            print(ascii(str(error)))
+        print(ascii([finding.detail for finding in store.probe() if finding.what == "names"]))
+    """
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, env=env, capture_output=True, encoding="utf-8", check=True)
+    error, finding = done.stdout.splitlines()
+    assert "has characters that file names here cannot have: " in error
+    assert "'ascii' codec can't encode" in finding

@@ -25,12 +25,13 @@ def store(tmp_path: Path) -> StateStore:
     return StateStore(tmp_path / "state")
 
 
-def mounted_as(kind: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def mounted_as(kind: str, path: Path, monkeypatch: pytest.MonkeyPatch, *, forget: bool = True) -> None:
     device = path.stat().st_dev
     table = path / "mountinfo"
     table.write_text(MOUNTINFO.format(device=f"{os.major(device)}:{os.minor(device)}", type=kind))
     monkeypatch.setattr(mounts, "_TABLE", str(table))
-    monkeypatch.setattr(reading, "_on_nfs", {})
+    if forget:
+        monkeypatch.setattr(reading, "_on_nfs", {})
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/mountinfo"), reason="Linux alone has this table")
@@ -49,9 +50,24 @@ def test_a_mount_of_nfs_is_known_with_its_options(tmp_path: Path, monkeypatch: p
     assert mounts.mount_of(os.makedev(8, 2)) is None
 
 
-def test_a_system_that_tells_no_mounts_tells_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "_TABLE", str(tmp_path / "absent"))
+@pytest.mark.parametrize("table", ["absent", ""])  # a directory, which cannot be read, as in some sandboxes the table
+def test_a_system_that_tells_no_mounts_tells_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, store: StateStore
+) -> None:
+    monkeypatch.setattr(mounts, "_TABLE", str(tmp_path / table))
+    monkeypatch.setattr(reading, "_on_nfs", {})
     assert mounts.mount_of(tmp_path.stat().st_dev) is None
+    store.save_json("c", "a", 1)
+    assert store.load_json("c", "b") is None
+
+
+def test_the_number_of_a_device_may_be_another_file_systems_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, kind in [("before", "tmpfs"), ("mounted", "nfs4")]:
+        (tmp_path / name).mkdir()
+        mounted_as(kind, tmp_path, monkeypatch, forget=False)
+        assert reading._is_on_nfs(tmp_path / name) == (kind == "nfs4")
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/mountinfo"), reason="Linux alone has this table")

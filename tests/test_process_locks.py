@@ -218,7 +218,11 @@ def test_a_file_system_without_locks_is_a_clear_error(
         reason = "the file system has no file locks, and a store is not safe without them"
         assert caught.value.strerror == reason
         assert Path(caught.value.filename).parent == store.base_path / ".oxios_state" / "locks"
+        with pytest.raises(OSError, match=f"not saved, {reason}") as caught:
+            store.save_json("c", "a", 1)
+        assert (caught.value.errno, caught.value.filename) == (code, str(store.base_path / "c" / "a.json"))
     assert is_free(store)
+    assert store.list_category("c") == []
 
 
 def broken(*_: object, **__: object) -> bool:

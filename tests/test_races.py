@@ -24,7 +24,6 @@ from oxios_state import (
     UserMessage,
     files,
     locks,
-    staging,
 )
 
 if TYPE_CHECKING:
@@ -307,7 +306,7 @@ def test_a_category_that_another_made_is_not_taken_away_when_its_sync_fails(
 def test_a_system_that_never_locks_a_temporary_file_is_an_error(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "lock_descriptor", lambda *_, **__: False)  # as AppArmor and SELinux can
+    monkeypatch.setattr(locks, "try_lock", lambda *_: False)  # as AppArmor and SELinux can
     with pytest.raises(OSError, match="not saved, the system refuses to lock a temporary file"):
         store.save_session(Session("user", "d"))
     assert not list(store.base_path.rglob("*.tmp"))
