@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from oxios_state import codec, files, jsontext, locks, names, reading, staging
-from oxios_state.errors import CorruptStateError, InvalidNameError
+from oxios_state import codec, files, jsontext, locks, names, reading, replacing, staging
 from oxios_state.spelling import Spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
+    from collections.abc import Callable, Iterator
 
     from oxios_state.checking import Problem
     from oxios_state.probing import Finding
     from oxios_state.progress import Progress
     from oxios_state.quarantine import Quarantined
-    from oxios_state.revisions import Identity
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -31,7 +29,7 @@ class DocumentStore:
     def __init__(self, base_path: str | os.PathLike[str], *, durable: bool = True, lock_timeout: float = 30.0) -> None:
         if not isinstance(durable, bool):
             raise TypeError(f"durable must be bool, not {type(durable).__name__}")
-        self._tree = files.Tree(Path(os.path.abspath(os.path.expanduser(os.fspath(base_path)))), durable=durable)
+        self._tree = files.Tree(_checked_base(base_path), durable=durable)
         self._lock_timeout = _checked_timeout(lock_timeout)
         self._spelling = Spelling(self._tree)
 
@@ -194,7 +192,7 @@ class DocumentStore:
             The problems, each with its kind, its path, what is wrong and where, and what can be done.
 
         Raises:
-            OSError: If *probe* cannot make the directory that it needs.
+            InvalidNameError: As for `probe`.
         """
         from oxios_state import checking
 
@@ -208,10 +206,10 @@ class DocumentStore:
         and with another process, which is ended. No document is touched.
 
         Returns:
-            What was tried, and what was found. What failed, or could not be tried, is a finding too.
+            What was tried, and what was found. What failed, or could not be tried, is a finding too; where nothing can
+            be written, that is the only one.
 
         Raises:
-            OSError: If that directory cannot be made, as where nothing can be written.
             InvalidNameError: If this library's own directory is a symbolic link that leads outside.
         """
         from oxios_state import probing
@@ -264,13 +262,19 @@ class DocumentStore:
 
     @contextmanager
     def _lock_for(self, path: Path) -> Iterator[None]:
-        category = path.parent.relative_to(self.base_path).as_posix()
-        try:
-            names.check_category(category)
-        except InvalidNameError:
-            yield  # a category that no method takes, and so no lock
-            return
-        with self.lock(category):
+        """Hold the lock of the category that a file is in and, if it is a category, its own."""
+        directories = [path.parent, path] if path.is_dir() and not path.is_symlink() else [path.parent]
+        categories = [directory.relative_to(self.base_path).as_posix() for directory in directories]
+        with self._locks(*filter(names.is_category, categories)):  # what no method takes has no lock
+            yield
+
+    @contextmanager
+    def _locks(self, *categories: str) -> Iterator[None]:
+        with ExitStack() as stack:
+            # In the order of their names, as everybody who needs two: so no two can wait for each other. Of the names
+            # that the directories have: one that is a link has the lock of what it leads to.
+            for category in sorted(set(categories), key=self._tree.real_category):
+                stack.enter_context(self.lock(category))
             yield
 
     def _path(self, category: str, name: str, extension: str) -> Path:
@@ -280,26 +284,12 @@ class DocumentStore:
 
     def _save(self, category: str, path: Path, content: bytes, decode: Callable[[bytes, Path], object]) -> None:
         with staging.Staged(self._tree, path, (content,)) as staged:
-            self._keep_if_corrupt(path, decode)
+            corrupt = replacing.find_corrupt(path, decode)
             with self.lock(category):
                 self._spelling.refuse_document(path)
-                staged.replace()
+                with replacing.keeping(self._tree, path, decode) if corrupt else nullcontext():
+                    staged.replace()
             staged.sync()
-
-    def _keep_if_corrupt(
-        self, path: Path, decode: Callable[[bytes, Path], object], known: Container[Identity | None] = ()
-    ) -> None:
-        """Keep in quarantine what is about to be replaced, if *decode* refuses it; what is *known* is good."""
-        if reading.identity(path) in known or not reading.is_file(path):
-            return
-        if (raw := reading.read(path)) is not None:
-            try:
-                decode(raw, path)
-            except CorruptStateError as error:
-                from oxios_state import quarantine
-
-                self._spelling.refuse_document(path)  # it is another's, and sound
-                quarantine.keep_copy(self._tree, path, raw, f"replaced, {error}")
 
     def _delete(self, category: str, paths: list[Path]) -> bool:
         """Delete the first of *paths* that is there."""
@@ -314,6 +304,17 @@ class DocumentStore:
     def _remove(self, path: Path) -> bool:
         self._spelling.refuse_document(path)
         return self._tree.remove(path)
+
+
+def _checked_base(base_path: str | os.PathLike[str]) -> Path:
+    path = os.path.expanduser(os.fspath(base_path))
+    if not path:
+        raise ValueError("the base path is empty; for the working directory, write '.'")
+    if path.startswith("~"):
+        raise ValueError(f"there is no such user, or no home directory: {path!r}")
+    if "\0" in path:
+        raise ValueError(f"a path cannot hold a NUL: {path!r}")
+    return Path(os.path.abspath(path))
 
 
 def _checked_timeout(seconds: float) -> float:

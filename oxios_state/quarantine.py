@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from datetime import datetime
@@ -15,7 +16,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import attrs
 
 from oxios_state import codec, files, reading, staging, timestamps
-from oxios_state.errors import CorruptStateError, DurabilityError
+from oxios_state.errors import CorruptStateError
 
 _CONTENT, _REASON = "content", "reason.json"
 
@@ -58,22 +59,29 @@ def move_in(tree: files.Tree, path: Path, reason: str) -> Quarantined:
         tree.move(path, entry.content)
     except OSError:
         if not reading.is_there(entry.content):
-            _discard(tree, entry)
+            _forget(tree, entry)
         raise
     tree.sync(path.parent, f"{path.name} is in quarantine")
     return entry
 
 
-def keep_copy(tree: files.Tree, path: Path, content: bytes, reason: str) -> None:
+def keep_copy(tree: files.Tree, path: Path, content: bytes, reason: str) -> Quarantined:
     """Put a file's content into quarantine, and leave the file to be replaced.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If it cannot be written; nothing of it is left.
     """
     try:
-        _write(tree, _prepare(tree, path, reason).content, content)
-    except DurabilityError as error:  # of the copy: the document itself is not saved
-        raise OSError(error.errno, error.strerror, error.filename) from error
+        entry = _prepare(tree, path, reason)
+        try:
+            _write(tree, entry.content, content)
+        except BaseException:
+            discard(tree, entry)
+            raise
+    except OSError as error:  # not as it is: a DurabilityError would say that the document itself is saved
+        why = str(error.strerror).removeprefix("not saved, ")
+        raise OSError(error.errno, f"what it holds cannot be kept: {why}", error.filename) from error
+    return entry
 
 
 def entries(tree: files.Tree) -> list[Quarantined]:
@@ -108,14 +116,25 @@ def move_out(tree: files.Tree, entry: Quarantined) -> None:
     if entry.content.parents[1] != tree.own / "quarantine" or ".." in entry.content.parts:
         raise ValueError(f"not in the quarantine of {tree.base}: {entry.content}")
     tree.move(entry.content, entry.path)
-    _discard(tree, entry)
+    _forget(tree, entry)
     # Or what was restored, and perhaps changed or deleted since, would be listed as in quarantine after a power cut.
     tree.sync(entry.content.parents[1], f"{entry.path.name} is restored")
 
 
-def _discard(tree: files.Tree, entry: Quarantined) -> None:
+def discard(tree: files.Tree, entry: Quarantined) -> None:
+    """Remove a copy that `keep_copy` made, or began to make."""
+    tree.remove(entry.content)
+    _forget(tree, entry)
+
+
+def _forget(tree: files.Tree, entry: Quarantined) -> None:
     tree.remove(entry.content.with_name(_REASON))
-    entry.content.parent.rmdir()
+    try:
+        entry.content.parent.rmdir()
+    except OSError as error:
+        # Somebody else's file may be there, of a desktop or of NFS; or the directory was not made.
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}:
+            raise
 
 
 def _prepare(tree: files.Tree, path: Path, reason: str) -> Quarantined:
@@ -123,8 +142,13 @@ def _prepare(tree: files.Tree, path: Path, reason: str) -> Quarantined:
     directory = tree.make_own_directory("quarantine") / f"{now:%Y%m%dT%H%M%S.%f}-{os.urandom(4).hex()}"
     # Quoted, as a name need not be UTF-8.
     why = _Reason(quote_from_bytes(os.fsencode(os.path.relpath(path, tree.base)), safe="/ "), reason, now)
-    _write(tree, directory / _REASON, codec.encode_json(why, directory / _REASON))
-    return Quarantined(path, directory / _CONTENT, reason, now)
+    entry = Quarantined(path, directory / _CONTENT, reason, now)
+    try:
+        _write(tree, directory / _REASON, codec.encode_json(why, directory / _REASON))
+    except BaseException:
+        _forget(tree, entry)
+        raise
+    return entry
 
 
 def _write(tree: files.Tree, path: Path, content: bytes) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from oxios_state import codec, names, reading, recent, staging
+from oxios_state import codec, names, reading, recent, replacing, staging
 from oxios_state.documents import DocumentStore
 from oxios_state.errors import SessionConflictError, SessionNotFoundError, SessionOwnerError
 from oxios_state.model import Session
@@ -252,13 +252,13 @@ class SessionStore(DocumentStore):
         text, image = recent.image_of(session, path)
         known = {session.revision.identity if session.revision else None, self._recent.known(path)}
         with staging.Staged(self._tree, path, text) as staged:
-            if not only_unchanged:
-                self._keep_if_corrupt(path, codec.decode_named, known)
+            corrupt = None if only_unchanged else replacing.find_corrupt(path, codec.decode_named, known)
             with self.lock(SESSIONS):
                 self._spelling.refuse_document(path, known)
                 if only_unchanged:
                     _check_unchanged(session.revision, path)
-                session.revision = staged.replace()
+                with replacing.keeping(self._tree, path, codec.decode_named) if corrupt else nullcontext():
+                    session.revision = staged.replace()
             self._recent.keep(path, session.revision, image)
             staged.sync()
 

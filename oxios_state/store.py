@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from oxios_state.sessions import SessionStore
 from oxios_state.summaries import SESSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from oxios_state.model import Session, SessionSummary
     from oxios_state.progress import Progress
@@ -33,7 +32,7 @@ class StateStore(SessionStore):
     """The state in one directory, shared with the kernel, other processes and other threads.
 
     A store is cheap to make, safe to share between threads, and can be pickled. Nothing is created before the first
-    save. Readers take no lock: they find a document's old content or its new one, whole. What a save, and the order of
+    save, but for a cache of summaries where there are sessions to list. Readers take no lock: they find a document's old content or its new one, whole. What a save, and the order of
     changes, promise is said at each method; every change takes the lock of its category.
 
     Any method may raise `OSError` where the file system does, with the file's name. An `OSError` from a save that
@@ -109,18 +108,19 @@ class StateStore(SessionStore):
         removed = SessionList()
         failures: list[OSError | StateError] = []
         told = iter(over(chosen, progress))
-        while waiting:
-            before = len(waiting)
-            try:
+        try:
+            while waiting:
+                before = len(waiting)
                 with self._locks(SESSIONS, archive or SESSIONS), removal.opened(self._tree, SESSIONS) as sessions:
                     _remove_for_a_while(sessions, waiting, archive, removed, failures)
-            except LockTimeoutError as error:
-                error.add_note(f"{len(removed)} sessions were removed before")
-                raise
-            deque(islice(told, before - len(waiting)), maxlen=0)
-        deque(told, maxlen=0)
-        if removed:
-            self._tree.sync(self._tree.directory(SESSIONS), f"{len(removed)} sessions are removed")
+                deque(islice(told, before - len(waiting)), maxlen=0)
+            deque(told, maxlen=0)
+        except LockTimeoutError as error:
+            error.add_note(f"{len(removed)} sessions were removed before")
+            raise
+        finally:  # also what was removed before an error, or an interrupt, does not come back after a power cut
+            if removed:
+                self._tree.sync(self._tree.directory(SESSIONS), f"{len(removed)} sessions are removed")
         staging.sweep(self._tree)
         if failures:
             failures[0].add_note(f"{len(removed)} sessions were removed, {len(failures)} could not be")
@@ -158,14 +158,6 @@ class StateStore(SessionStore):
         from oxios_state import notebook
 
         return notebook.store(self)
-
-    @contextmanager
-    def _locks(self, *categories: str) -> Iterator[None]:
-        with ExitStack() as stack:
-            # In the order of their names, as everybody who needs two: so no two can wait for each other.
-            for category in sorted(set(categories)):
-                stack.enter_context(self.lock(category))
-            yield
 
 
 def _remove_for_a_while(

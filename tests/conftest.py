@@ -7,7 +7,9 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,7 +54,7 @@ def _no_gil() -> Iterator[None]:
 
 
 class HangsError(BaseException):
-    """A test is not done in time. Of no class that Hypothesis takes for a fault of its example, to look for a smaller."""
+    """A test is not done in time: no fault of an example, for which Hypothesis would go on to find a smaller one."""
 
 
 def _interrupt(*_: object) -> None:
@@ -207,6 +209,31 @@ def truth(base_of_two: Path, summary_file: Path, listed: Callable[[StateStore], 
         return listed(StateStore(base_of_two, durable=False))
 
     return tell
+
+
+@pytest.fixture
+def held_by_another() -> Callable[[StateStore, str], AbstractContextManager[object]]:
+    """A block in which another thread holds a category's lock."""
+
+    @contextmanager
+    def hold(store: StateStore, category: str) -> Iterator[None]:
+        held, over = threading.Event(), threading.Event()
+
+        def work() -> None:
+            with store.lock(category):
+                held.set()
+                over.wait()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        held.wait()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    return hold
 
 
 # What was done to answer.

@@ -35,6 +35,15 @@ def store(tmp_path: Path) -> StateStore:
     return StateStore(tmp_path / "state")
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("", "the base path is empty"), ("~nobody-has-this-name/x", "no such user"), ("a\0b", "cannot hold a NUL")],
+)
+def test_a_base_that_is_no_path_is_refused(path: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        StateStore(path)
+
+
 @attrs.define
 class Limits:
     tokens: int

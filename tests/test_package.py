@@ -15,7 +15,7 @@ import oxios_state
 
 PACKAGE = Path(oxios_state.__file__).parent
 FLOORS = [
-    {"errors", "forking"},
+    {"errors", "forking", "ownership"},
     {"timestamps", "progress", "dataframes"},
     {
         "frozen",
@@ -40,7 +40,7 @@ FLOORS = [
     },
     {"columns", "codec", "files", "reading"},
     {"sessiontext", "staging", "spelling"},
-    {"recent", "summarycache", "summaries", "quarantine", "removal"},
+    {"recent", "summarycache", "summaries", "quarantine", "removal", "replacing"},
     {"checking", "searching", "otherprocess", "probing"},
     {"documents", "sessions", "store"},
     {"legible", "markup", "stylesheet", "timeline", "overview", "notebook", "terminal"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -99,6 +100,48 @@ def test_whoever_needs_two_locks_takes_them_in_the_order_of_their_names(
     monkeypatch.setattr(StateStore, "lock", locking)
     assert ids(store.prune(archive=archive)) == ["s"]
     assert asked == sorted(["sessions", archive])
+
+
+def test_two_locks_are_in_the_order_of_the_names_that_the_directories_have(
+    tmp_path: Path, held_by_another: Callable[[StateStore, str], AbstractContextManager[object]]
+) -> None:
+    store = StateStore(tmp_path, lock_timeout=0)
+    saved(store, "s")
+    (tmp_path / "aarch").mkdir()
+    (tmp_path / "zarch").symlink_to("aarch")
+    for archive in ("aarch", "zarch"):  # "aarch" is taken first, by either name, or two that prune wait for each other
+        with held_by_another(store, "aarch"), pytest.raises(LockTimeoutError, match="'aarch'"):
+            store.prune(archive=archive)
+    assert ids(store.prune(archive="zarch")) == ["s"]
+    assert store.list_category("aarch") == ["s"]
+
+
+@pytest.mark.parametrize("error", [LockTimeoutError("not free"), KeyboardInterrupt()])
+def test_what_was_removed_before_a_prune_was_cut_short_is_synced(
+    store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    for i in range(3):
+        saved(store, f"s{i}")
+    synced: list[str] = []
+
+    def lock(self: StateStore, category: str) -> AbstractContextManager[None]:
+        if len(os.listdir(store.base_path / "sessions")) < 3:
+            raise error
+        return locking(self, category)
+
+    def open_(path: Any, flags: int, *mode: int) -> int:
+        if os.path.isdir(path) and flags == os.O_RDONLY:
+            synced.append(os.path.basename(path))
+        return os.open(path, flags, *mode)
+
+    locking = StateStore.lock
+    monkeypatch.setattr(StateStore, "lock", lock)
+    monkeypatch.setattr(store_module, "_LONGEST_HOLD", 0)
+    calls.open = open_
+    with pytest.raises(type(error)):
+        store.prune()
+    assert len(store.list_sessions()) == 2
+    assert synced[-1] == "sessions"
 
 
 def test_a_prune_gives_the_lock_back_after_ten_milliseconds(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:

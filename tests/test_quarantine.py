@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import threading
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -290,3 +290,37 @@ def test_a_file_that_cannot_be_moved_stays(store: StateStore, calls: SimpleNames
         store.quarantine(problem)
     assert problem.path.read_text() == "{"
     assert store.quarantined() == []
+
+
+def test_a_category_is_moved_under_its_own_lock(
+    store: StateStore, held_by_another: Callable[[StateStore, str], AbstractContextManager[object]]
+) -> None:
+    for category in ("memory", "Memory"):
+        store.save_json(category, "x", category)
+    (problem,) = store.check()
+    impatient = StateStore(store.base_path, lock_timeout=0)
+    with held_by_another(store, "memory"), pytest.raises(LockTimeoutError, match="'memory'"):
+        impatient.quarantine(problem)
+    assert store.load_json("memory", "x") == "memory"
+    assert impatient.quarantine(problem) is not None
+    assert store.list_category("memory") == []
+
+
+def test_a_strangers_file_beside_what_is_restored_stays(store: StateStore) -> None:
+    entry = moved(store, broken(store))
+    entry.content.with_name(".DS_Store").touch()  # or .nfs0123..., while another has it open
+    store.restore(entry)
+    assert entry.path.read_text() == "{"
+    assert (store.quarantined(), os.listdir(entry.content.parent)) == ([], [".DS_Store"])
+
+
+def test_an_entry_that_cannot_be_removed_is_told(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = moved(store, broken(store))
+
+    def rmdir(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "rmdir", rmdir)
+    with pytest.raises(OSError, match="Input/output error"):
+        store.restore(entry)
+    assert entry.path.read_text() == "{"

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from oxios_state import CorruptStateError, DurabilityError, Session, SessionConflictError, StateStore
+from oxios_state import CorruptStateError, DurabilityError, LockTimeoutError, Session, SessionConflictError, StateStore
 
 posix = pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX, and directories that can be synced")
 
@@ -124,6 +125,55 @@ def test_a_copy_that_may_not_last_keeps_the_save_from_replacing_the_original(
     assert path.read_text() == "{"
     assert sorted(os.listdir(store.base_path / "c")) == ["x.json"]
     assert error is OSError or not isinstance(caught.value, DurabilityError)
+
+
+@pytest.mark.parametrize("save", SAVES)
+@pytest.mark.parametrize("place", ["reason.json", "content", "document"])
+def test_a_save_over_a_corrupt_document_that_fails_leaves_no_copy(
+    store: StateStore, calls: SimpleNamespace, save: str, place: str
+) -> None:
+    where, content, operation = SAVES[save]
+    path = store.base_path / where
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+
+    def replace(source: Any, target: Any) -> None:
+        if os.path.basename(target) == (path.name if place == "document" else place):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        os.replace(source, target)
+
+    calls.replace = replace
+    kept = "" if place == "document" else "what it holds cannot be kept: "
+    with pytest.raises(OSError, match=f"not saved, {kept}No space left on device") as caught:
+        operation(store)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    assert path.read_bytes() == content
+    assert os.listdir(store.base_path / ".oxios_state/quarantine") == []
+
+
+def test_a_save_over_a_corrupt_document_that_gets_no_lock_copies_nothing(
+    store: StateStore, held_by_another: Callable[[StateStore, str], AbstractContextManager[object]]
+) -> None:
+    (store.base_path / "c" / "x.json").write_text("{")
+    with held_by_another(store, "c"), pytest.raises(LockTimeoutError):
+        StateStore(store.base_path, lock_timeout=0).save_json("c", "x", 1)
+    assert not (store.base_path / ".oxios_state/quarantine").exists()
+
+
+def test_what_another_mends_before_the_lock_is_had_is_no_longer_kept(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.base_path / "c" / "x.json"
+    path.write_text("{")
+
+    def lock(self: StateStore, category: str) -> Any:
+        path.write_text("1")
+        return locking(self, category)
+
+    locking = StateStore.lock
+    monkeypatch.setattr(StateStore, "lock", lock)
+    store.save_json("c", "x", 2)
+    assert (path.read_text(), store.quarantined()) == ("2", [])
 
 
 @posix

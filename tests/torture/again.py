@@ -174,13 +174,13 @@ FAULTS = {
         "test_checking.py::test_a_base_that_cannot_be_listed_is_not_taken_for_a_sound_one",
     ),
     "replaced-unread": Fault(
-        "documents",
-        "        if (raw := reading.read(path)) is not None:\n",
-        "        try:\n"
-        "            raw = reading.read(path)\n"
-        "        except PermissionError:\n"
-        "            return\n"
-        "        if raw is not None:\n",
+        "replacing",
+        "    if (raw := reading.read(path)) is not None:\n",
+        "    try:\n"
+        "        raw = reading.read(path)\n"
+        "    except PermissionError:\n"
+        "        return None\n"
+        "    if raw is not None:\n",
         "test_replaced.py::test_what_may_not_be_read_is_not_replaced_and_that_is_said",
     ),
     "replaced-without-copy": Fault(
