@@ -94,8 +94,9 @@ def check(tree: files.Tree, progress: Progress | None = None) -> Iterator[Proble
     unreadable: set[Path] = set()
     paths: list[Path] = []
     for directory, subdirectories, filenames in tree.walk(failures.append):
-        # A file beside the categories is in none.
-        found = subdirectories if directory == tree.base else [*subdirectories, *filenames]
+        found = [*subdirectories, *filenames]
+        if directory == tree.base:  # a file beside the categories is in none, but may be in the place of one
+            found = [name for name in found if name in subdirectories or _is_in_the_way(tree, directory / name)]
         yield from _find_collisions(directory, found)
         paths += [directory / name for name in found]
     for path in over(paths, progress):
@@ -115,7 +116,7 @@ def diagnose(tree: files.Tree, path: Path) -> Iterator[Problem]:
     elif path.name.endswith(files.EXTENSIONS) and path.name not in files.EXTENSIONS:
         yield from _check_name(path, names.check_name, *os.path.splitext(path.name))
         yield from _check_file(tree, path, _check_document)
-    elif os.path.isdir(path):
+    elif os.path.isdir(path) or _is_in_the_way(tree, path):
         yield from _check_name(path, names.check_category, path.name)
         yield from _check_file(tree, path, _check_category)
 
@@ -151,9 +152,16 @@ def _check_file(
         yield Problem(ProblemKind.LINK if os.path.islink(path) else ProblemKind.UNREADABLE, path, str(error))
 
 
-def _check_category(_: files.Tree, path: Path) -> Iterator[Problem]:
+def _is_in_the_way(tree: files.Tree, path: Path) -> bool:
+    """Say whether it is no directory and where one may be: the sessions', or a link that leads nowhere."""
+    return path == tree.base / SESSIONS if os.path.exists(path) else os.path.islink(path)
+
+
+def _check_category(tree: files.Tree, path: Path) -> Iterator[Problem]:
+    if path == tree.base / SESSIONS and path.is_file():
+        yield Problem(ProblemKind.NOT_A_FILE, path, "a file in the place of the sessions' directory")
+        return
     os.listdir(path)
-    yield from ()
 
 
 def _check_document(tree: files.Tree, path: Path) -> Iterator[Problem]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import html
 import os
-import sys
 from enum import IntEnum
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from oxios_state import ProblemKind, PruneConfig, StateError, StateStore, converter
+from oxios_state import ProblemKind, PruneConfig, SessionSummary, StateError, StateStore, converter
 from oxios_state.quotation import visible
 from oxios_state.streams import Streams, visible_line
 
@@ -20,15 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from oxios_state import Finding, Quarantined, Session, SessionSummary
+    from oxios_state import Finding, Quarantined, Session
 
 _T = TypeVar("_T")
 _SESSION_HEADER = ("ID", "UPDATED", "MSGS", "USER", "PROJECT", "TITLE")
 _HIT_HEADER = ("SESSION", "TURN", "WHERE", "TEXT")
 _HIT_FIELDS = ("session_id", "turn", "where", "index", "snippet")
 _ENTRY_HEADER = ("ENTRY", "SINCE", "FILE", "REASON")
-_ANY_AGE = sys.float_info.min  # hours, fewer than a clock can tell: what is that old is due
-
 
 _PAGE = """<!DOCTYPE html>
 <html>
@@ -54,6 +51,10 @@ class Exit(IntEnum):
     FAILED = 3
     INTERRUPTED = 130
     BROKEN_PIPE = 141
+
+
+class _DeclinedError(Exception):
+    """What was asked for was not confirmed."""
 
 
 @attrs.frozen
@@ -129,21 +130,24 @@ class Commands:
             self.streams.note(f"sessions to remove: {len(due)}; none is removed yet")
             return Exit.DONE
         shown = False
-        if arguments.yes or not self.streams.may_ask:
-            removed = self.store.prune(config, archive=archive, progress=progress)
-        else:
-            due = self.store.prune(config, dry_run=True, archive=archive, progress=progress)
-            if shown := self.streams.is_read and not self.as_json:
-                self._print_sessions(due)
-            goal = f"move to {archive}" if archive else "remove"
-            if due and not self.streams.confirms(f"Sessions to {goal}: {len(due)}. Go on?"):
-                self.streams.note("no session is removed")
-                return Exit.NO
-            # What was agreed to goes, and nothing that became due or was saved since the question.
-            agreed, everything = set(due), PruneConfig(max_sessions=0, ttl_hours=_ANY_AGE)
-            removed = self.store.prune(
-                everything, keep=lambda summary: summary not in agreed, archive=archive, progress=progress
-            )
+
+        def ask_first(items: Any) -> Iterable[Any]:
+            """Be the progress of a prune, which tells what it is about to remove: only that goes then."""
+            nonlocal shown
+            if items and isinstance(items[0], SessionSummary):
+                if shown := self.streams.is_read and not self.as_json:
+                    self._print_sessions(items)
+                goal = f"move to {archive}" if archive else "remove"
+                if not self.streams.confirms(f"Sessions to {goal}: {len(items)}. Go on?"):
+                    raise _DeclinedError
+            return progress(items) if progress else items
+
+        asking = self.streams.may_ask and not arguments.yes
+        try:
+            removed = self.store.prune(config, archive=archive, progress=ask_first if asking else progress)
+        except _DeclinedError:
+            self.streams.note("no session is removed")
+            return Exit.NO
         if not shown:
             self._print_sessions(removed, removed=True)
         self.streams.note(f"sessions removed: {len(removed)}")
@@ -173,7 +177,10 @@ class Commands:
     def quarantine(self, arguments: Namespace) -> Exit:
         """Move files that the check finds into quarantine."""
         found = self.store.check(progress=self.streams.progress("checking"))
-        kinds = set(map(token, ProblemKind)) if arguments.all else set(arguments.kind)
+        # What only another system cannot hold is sound here: it goes if it is named.
+        kinds = {token(kind) for kind in ProblemKind if kind is not ProblemKind.PORTABILITY}
+        if not arguments.all:
+            kinds = set(arguments.kind)
         chosen = [problem for problem in found if token(problem.kind) in kinds]
         outcome = Exit.DONE
         for file in arguments.files:

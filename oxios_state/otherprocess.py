@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ import json, os, sys
 sys.path[:] = json.loads(sys.stdin.readline())
 from filelock import lock_descriptor
 
+print("ready", flush=True)
 opened = {}
 
 def lock(path):
@@ -55,32 +58,38 @@ class OtherProcess:
     """Another process, which ends with the block that it is made in.
 
     Args:
-        interpreter: The Python to run.
+        interpreter: The Python to run, or a script that runs it.
         stack: What ends it.
         program: What it runs.
         patience: How long it may take for all that it is asked, in seconds.
 
     Raises:
-        NotTriedError: If it cannot be started.
+        NotTriedError: If it cannot be started, or does not come so far that it could be asked.
     """
 
     def __init__(self, interpreter: str, stack: ExitStack, *, program: str = PROGRAM, patience: float = 60.0) -> None:
         if not interpreter:
             raise NotTriedError("no Python is known that could be another process")
         command = [interpreter, "-P", "-c", program]
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        pipes["creationflags"] = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows would open one
+        options: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        options["creationflags"] = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows would open one
         try:
-            process = subprocess.Popen(command, bufsize=0, **pipes)
+            # In a session of its own, all of which is killed: an interpreter may be a script that starts another.
+            process: Any = subprocess.Popen(command, bufsize=0, start_new_session=True, **options)
         except OSError as error:
             raise NotTriedError(f"another process cannot be started: {error}") from error
-        self._process: Any = stack.enter_context(process)
-        stack.callback(process.kill)
-        timer = threading.Timer(patience, process.kill)
+        self._process = stack.enter_context(process)
+        stack.callback(self._kill)
+        timer = threading.Timer(patience, self._kill)
         timer.daemon = True
         timer.start()
         stack.callback(timer.cancel)
         self._say([str(entry) for entry in sys.path])
+        for line in process.stdout:
+            if line.strip() == b"ready":
+                return
+        said = process.stderr.read().decode(errors="replace").strip().splitlines()
+        raise NotTriedError(": ".join(["another process does not start", interpreter, *said[-1:]]))
 
     def ask(self, task: str, path: str) -> Any:
         """Have it do something, and give what it found.
@@ -105,5 +114,13 @@ class OtherProcess:
 
     def kill(self) -> None:
         """End it as a crash would."""
-        self._process.kill()
+        self._kill()
         self._process.wait()
+
+    def _kill(self) -> None:
+        if self._process.returncode is None:  # or its number may be another's by now
+            with suppress(ProcessLookupError):
+                if hasattr(os, "killpg"):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                else:  # Windows
+                    self._process.kill()

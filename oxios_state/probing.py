@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import attrs
 from filelock import lock_descriptor, unlock_descriptor
 
-from oxios_state import files, mounts, revisions
+from oxios_state import files, mounts, revisions, staging
 from oxios_state.otherprocess import PROGRAM, NotTriedError, OtherProcess
 
 if TYPE_CHECKING:
@@ -104,14 +104,16 @@ def probe(tree: files.Tree, operations: Operations | None = None) -> list[Findin
     """Try what a directory gives, in a new directory among the library's own, which is removed again.
 
     Raises:
-        OSError: If that directory cannot be made; with its name.
         InvalidNameError: If the library's own directory is a link that leads outside.
     """
-    tree.make_directory(tree.base)
-    name = f"probe.{os.urandom(8).hex()}"
+    name = f"{staging.PROBE}{os.urandom(8).hex()}"
     try:
-        # Not durable: that a directory cannot be synced is found below, and no reason to find nothing.
-        directory = files.Tree(tree.base, durable=False).make_own_directory(name)
+        try:
+            tree.make_directory(tree.base)
+            # Not durable: that a directory cannot be synced is found below, and no reason to find nothing.
+            directory = files.Tree(tree.base, durable=False).make_own_directory(name)
+        except OSError as error:
+            return [Finding("directory", holds=False, detail=f"nothing can be made in it: {error}")]
         with ExitStack() as stack:
             return list(_Probe(directory, operations or Operations(), stack).run())
     finally:
@@ -253,8 +255,8 @@ class _Probe:
         for name, twin in _TWINS:
             try:
                 self._made(name)
-            except OSError as error:
-                faults.append(f"{name!a} cannot be one ({error.strerror})")
+            except (OSError, UnicodeEncodeError) as error:
+                faults.append(f"{name!a} cannot be one ({getattr(error, 'strerror', error)})")
                 continue
             if self._do.exists(self._path(twin)):
                 faults.append(f"{name!a} and {twin!a} are one file, and no two documents")

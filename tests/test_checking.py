@@ -86,6 +86,11 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], ProblemKind, str]] = {
         *("c/x.json", lambda path: path.symlink_to("y.json")),
         *(ProblemKind.LINK, "a symbolic link to what is not there: y.json"),
     ),
+    "dangling category": (
+        *("m", lambda path: path.symlink_to("nowhere")),
+        *(ProblemKind.LINK, "a symbolic link to what is not there: nowhere"),
+    ),
+    "nested category in a circle": ("c/m", lambda path: path.symlink_to("m"), ProblemKind.LINK, "symbolic links"),
     "writer died": (f"c/{OWN_TEMPORARY}", Path.touch, ProblemKind.ORPHAN, "a temporary file without a writer"),
     "kernel died": (f"sessions/{KERNEL_TEMPORARY}", old, ProblemKind.ORPHAN, "a temporary file without a writer"),
     "dots": ("c/x..y.json", write("1"), ProblemKind.NAME, r"contains '\.\.'"),
@@ -114,6 +119,24 @@ def test_nothing_is_found_where_nothing_is_wrong(store: StateStore) -> None:
     (store.base_path / "c" / "x.json").symlink_to("good.json")
     (store.base_path / "l").symlink_to("c")
     (store.base_path / ".oxios_state" / "locks" / "x.json").write_text("{")
+    assert store.check() == []
+
+
+def test_what_git_keeps_is_no_state(store: StateStore) -> None:
+    (store.base_path / ".git" / "refs" / "heads").mkdir(parents=True)
+    (store.base_path / ".git" / "refs" / "heads" / "mend.json").write_text("0" * 40 + "\n")
+    assert store.check() == []
+
+
+def test_a_file_in_the_place_of_the_sessions_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "sessions"
+    path.touch()
+    store = StateStore(tmp_path)
+    (problem,) = store.check()
+    reason = "a file in the place of the sessions' directory"
+    assert (problem.kind, problem.path, problem.reason) == (ProblemKind.NOT_A_FILE, path, reason)
+    assert store.quarantine(problem) is not None
+    store.get_or_create_session("u", "s")
     assert store.check() == []
 
 
@@ -147,7 +170,7 @@ def test_no_fault_hides_another(store: StateStore) -> None:
             expected.add((kind, path))
     problems = store.check()
     assert {(problem.kind, problem.path) for problem in problems} == expected
-    assert len(problems) == len(expected) == 25
+    assert len(problems) == len(expected) == 27
 
 
 @posix

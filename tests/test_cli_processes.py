@@ -359,6 +359,17 @@ def test_what_became_due_or_changed_since_the_question_stays(store: StateStore) 
     assert store.list_category("archive") == ["asked"]
 
 
+def test_what_was_agreed_to_goes_whatever_its_time(store: StateStore) -> None:
+    for number in range(3):
+        save(store, f"s{number}", days=-100 - number)  # ahead of the clock
+    with at_terminal(store, "prune", "--max-sessions", "1") as terminal:
+        terminal.until("Sessions to remove: 2. Go on? [y/N] ")
+        terminal.type("y\n")
+        assert terminal.end() == 0
+        assert "sessions removed: 2" in terminal.shown
+    assert [summary.id for summary in store.list_sessions()] == ["s2"]
+
+
 def test_prune_does_not_ask_when_told_so_or_when_there_is_nothing_to_ask(store: StateStore) -> None:
     for _ in range(2):
         with at_terminal(store, "prune", "--yes") as terminal:

@@ -151,16 +151,22 @@ def test_what_a_full_or_limited_directory_refuses_is_found(tmp_path: Path) -> No
 
 
 @posix
-def test_a_directory_in_which_nothing_can_be_made_is_an_error_that_names_it(nobody: Path) -> None:
+def test_that_nothing_can_be_made_in_a_directory_is_found_beside_what_is_wrong_with_its_files(nobody: Path) -> None:
     base = nobody / "state"
-    base.mkdir()
+    (base / "c").mkdir(parents=True)
+    (base / "c/bad.json").write_text("{")
     base.chmod(0o500)
-    with pytest.raises(PermissionError, match=r"state/\.oxios_state"):
-        StateStore(base).probe()
-    assert left(base) == set()
+    (found,) = StateStore(base).probe()
+    refused = f"[Errno 13] Permission denied: '{base}/.oxios_state'"
+    assert found == Finding("directory", holds=False, detail=f"nothing can be made in it: {refused}")
+    assert [(problem.kind, problem.path) for problem in StateStore(base).check(probe=True)] == [
+        (ProblemKind.FILE_SYSTEM, base),
+        (ProblemKind.CORRUPT, base / "c/bad.json"),
+    ]
+    assert left(base) == {"c", "c/bad.json"}
     (nobody / "file").touch()
-    with pytest.raises(OSError, match="file"):
-        StateStore(nobody / "file").probe()
+    (found,) = StateStore(nobody / "file").probe()
+    assert "File exists" in found.detail or "Not a directory" in found.detail
 
 
 @posix
@@ -250,6 +256,14 @@ def test_an_interpreter_that_has_none_of_the_packages_gets_them_from_this_one(tm
 
 
 @posix
+def test_an_interpreter_may_be_a_script_that_starts_it(tmp_path: Path) -> None:
+    script = tmp_path / "python"
+    script.write_text(f'#!/bin/sh\necho a greeting\n"{sys.executable}" "$@"\nexit $?\n')
+    script.chmod(0o755)
+    assert find(tmp_path / "base", interpreter=str(script))[LOCKS].holds
+
+
+@posix
 @pytest.mark.parametrize(
     ("operations", "why"),
     [
@@ -258,11 +272,14 @@ def test_an_interpreter_that_has_none_of_the_packages_gets_them_from_this_one(tm
             {"interpreter": "/nowhere/python"},
             "another process cannot be started: [Errno 2] No such file or directory: '/nowhere/python'",
         ),
-        ({"interpreter": "/bin/true"}, "another process does not answer: /bin/true"),
-        ({"program": "raise SystemExit"}, f"another process does not answer: {sys.executable}"),
-        ({"program": "print('[1]')"}, f"another process does not answer: {sys.executable}"),
+        ({"interpreter": "/bin/true"}, "another process does not start: /bin/true"),
+        ({"program": "raise SystemExit"}, f"another process does not start: {sys.executable}"),
+        ({"program": "import none"}, f"does not start: {sys.executable}: ModuleNotFoundError: No module named 'none'"),
+        ({"program": "import time; time.sleep(50)", "patience": 0.1}, f"does not start: {sys.executable}"),
+        ({"program": "print('ready')"}, f"another process does not answer: {sys.executable}"),
+        ({"program": "print('ready'); print('[1]')"}, f"another process does not answer: {sys.executable}"),
         (
-            {"program": "import time; time.sleep(50)", "patience": 0.1},
+            {"program": "import time; print('ready', flush=True); time.sleep(50)", "patience": 1},
             f"another process does not answer: {sys.executable}",
         ),
     ],
@@ -270,7 +287,8 @@ def test_an_interpreter_that_has_none_of_the_packages_gets_them_from_this_one(tm
 def test_without_another_process_its_part_is_not_tried(tmp_path: Path, operations: dict[str, Any], why: str) -> None:
     found = find(tmp_path, **operations)
     assert faults(found) == {}
-    assert notes(found)[LOCKS] == f"not tried: {why}"
+    assert notes(found)[LOCKS].startswith("not tried: ")
+    assert notes(found)[LOCKS].endswith(why)
     renamed = found[RENAME]
     assert why in renamed.detail
     assert renamed.holds is (None if "answer" in why else True)
