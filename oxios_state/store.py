@@ -32,8 +32,9 @@ class StateStore(SessionStore):
     """The state in one directory, shared with the kernel, other processes and other threads.
 
     A store is cheap to make, safe to share between threads, and can be pickled. Nothing is created before the first
-    save, but for a cache of summaries where there are sessions to list. Readers take no lock: they find a document's old content or its new one, whole. What a save, and the order of
-    changes, promise is said at each method; every change takes the lock of its category.
+    save, but for a cache of summaries where there are sessions to list. Readers take no lock: they find a document's
+    old content or its new one, whole. What a save, and the order of changes, promise is said at each method; every
+    change takes the lock of its category.
 
     Any method may raise `OSError` where the file system does, with the file's name. An `OSError` from a save that
     begins with "not saved" leaves the document as it was; `DurabilityError` says that it was saved.

@@ -162,6 +162,7 @@ def test_each_promise_has_a_test_and_each_test_a_promise() -> None:
     assert len(rows) > 50
     for promise, held_by in rows:
         assert NAMED.search(held_by), promise
+        assert not re.search(r"tests/test_\w+\.py(?!::test_)", held_by), f"which test holds it: {promise}"
     named = {found.split("::")[0] for _, held_by in rows for found in re.findall(r"tests/[\w/.:]+", held_by)}
     assert {f"tests/{test.name}" for test in (PROJECT / "tests").glob("test_*.py")} - named == set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,3 +105,15 @@ def test_a_document_that_goes_meanwhile_is_no_error(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "scandir", Scan)
     assert names(overview.survey(store)) == [("config", 1)]
+
+
+def test_the_repr_of_a_store_reads_nothing(store: StateStore, calls: SimpleNamespace) -> None:
+    store.save_session(Session("u", "s"))
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError(arguments)
+
+    calls.open = calls.scandir = calls.stat = calls.lstat = calls.listdir = refuse
+    assert repr(store).startswith("StateStore(")
+    with pytest.raises(AssertionError):
+        str(store)
