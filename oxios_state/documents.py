@@ -133,6 +133,7 @@ class DocumentStore:
             InvalidNameError: If *category* is not allowed.
         """
         names.check_category(category)
+        reading.look_at(self._tree.directory(category))
         found = [os.path.splitext(entry.name) for entry in self._tree.scan(category) if self._tree.is_document(entry)]
         return sorted({name for name, extension in found if names.is_allowed(name, extension)})
 
@@ -172,10 +173,12 @@ class DocumentStore:
         timeout = self.lock_timeout if timeout is None else _checked_timeout(timeout)
         directory = self._tree.make_own_directory("locks")
         with locks.hold(directory, self._tree.real_category(category), timeout) as first:
-            if first:
-                self._spelling.refuse_category(category)
-                reading.catch_up(self._tree.directory(category))
-            yield
+            if not first:
+                yield
+                return
+            self._spelling.refuse_category(category)
+            with reading.in_step(self._tree.directory(category)):
+                yield
 
     def check(self, *, progress: Progress | None = None, probe: bool = False) -> list[Problem]:
         """Find every file that this library or the kernel could not read, and orphaned temporary files.

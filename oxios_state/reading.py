@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from oxios_state import files
@@ -13,12 +14,13 @@ from oxios_state.errors import CorruptStateError
 from oxios_state.revisions import NO_FILE, identity_of, is_settled
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterator
     from pathlib import Path
 
     from oxios_state.revisions import Identity
 
 _LISTINGS = 2
+_LONGEST_TICK, _TOUCH_EVERY = 0.1, 0.001  # seconds
 _TRIES = 20  # of reading what another machine replaces meanwhile
 _LOOK = os.O_RDONLY | files.COMMON | getattr(os, "O_DIRECTORY", 0)
 _on_nfs: dict[tuple[int, int], bool] = {}  # by device, whose number may be used again, and inode of a directory
@@ -106,6 +108,7 @@ def identities(directory: Path, extension: str) -> list[tuple[str, Identity]]:
     A link, and what goes meanwhile, has an identity that is no file's.
     """
     found = []
+    look_at(directory)
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
@@ -129,13 +132,16 @@ def look_at(directory: Path) -> None:
     NFS does when a directory is opened ("close-to-open consistency", nfs(5)), and a local file system opens one in two
     microseconds. What does not exist is looked for again from above.
     """
-    try:
-        os.close(os.open(directory, _LOOK))
-    except FileNotFoundError:
-        if directory.parent != directory:
-            look_at(directory.parent)
-    except OSError:
-        pass  # it may not be opened, as a directory or at all: what is done in it says so, or works
+    while True:
+        try:
+            os.close(os.open(directory, _LOOK))
+        except FileNotFoundError:
+            if directory.parent != directory:
+                directory = files.parent(directory)
+                continue
+        except OSError:
+            pass  # it may not be opened, as a directory or at all: what is done in it says so, or works
+        return
 
 
 def is_there(path: Path) -> bool:
@@ -152,14 +158,48 @@ def is_there(path: Path) -> bool:
     return True
 
 
+@contextmanager
+def in_step(directory: Path) -> Iterator[None]:
+    """Be in step with other machines: know what they did in a directory, and have them know what the block does.
+
+    The caller holds the directory's lock, and gives it back after the block.
+    """
+    catch_up(directory)
+    try:
+        yield
+    finally:
+        announce(directory)
+
+
 def catch_up(directory: Path) -> None:
     """See what other machines have done in a directory, whose lock the caller has just taken.
 
     Readers, who open the directory, see that. But of two mounts of one machine (``nosharecache``) an NFS server takes
     what one does for known to the other, and recalls nothing; listing the directory, a client looks again.
     """
+    look_at(directory)
     if _is_on_nfs(directory):
         _names(directory)
+
+
+def announce(directory: Path) -> None:
+    """Have other machines notice what was done in a directory, whose lock the caller is about to give back.
+
+    NFS 3, and 4 from a server that does not count changes, tell a change by its time (ctime), which is the tick of the
+    server's clock: of two in one tick, a client that has seen the first never sees the second. So the directory is
+    touched until its time is another than that of the last change.
+    """
+    if not _is_on_nfs(directory):
+        return
+    with suppress(OSError):  # such as that it is gone: what was done is done
+        descriptor = os.open(directory, _LOOK)
+        try:
+            changed, until = os.fstat(descriptor).st_ctime_ns, time.monotonic() + _LONGEST_TICK
+            while os.fstat(descriptor).st_ctime_ns == changed and time.monotonic() < until:
+                time.sleep(_TOUCH_EVERY)
+                os.utime(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _is_listed(path: Path) -> bool:

@@ -101,6 +101,54 @@ def test_who_takes_a_lock_on_nfs_looks_at_all_names_once(
     assert listed == [store.base_path / "c"] * times
 
 
+@pytest.mark.parametrize("kind", ["nfs", "nfs4"])
+def test_what_was_done_under_a_lock_on_nfs_has_a_time_of_its_own(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    # Of two changes within a tick of the server's clock a client may never see the second.
+    store.save_json("c", "a", 1)
+    mounted_as(kind, store.base_path, monkeypatch)
+    for number in range(20):
+        with store.lock("c"):
+            store.save_json("c", "a", number)
+            changed = (store.base_path / "c").stat().st_ctime_ns
+        assert (store.base_path / "c").stat().st_ctime_ns > changed
+
+
+def test_a_clock_that_stands_still_is_not_waited_for_and_a_directory_may_be_gone(
+    store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save_json("c", "a", 1)
+    mounted_as("nfs", store.base_path, monkeypatch)
+    touched: list[int] = []
+    calls.utime = touched.append
+    monkeypatch.setattr(reading, "_LONGEST_TICK", 0.02)
+    with store.lock("c"):
+        pass
+    assert 1 <= len(touched) <= 20
+    calls.utime = os.utime
+    with store.lock("c"):
+        (store.base_path / "c").rename(store.base_path / "d")  # as another machine may
+    assert store.list_category("d") == ["a"]
+
+
+def test_a_category_that_is_not_there_is_looked_for_from_above(store: StateStore, calls: SimpleNamespace) -> None:
+    # What a client of NFS once did not find it does not find again, until it looks at the directory above.
+    store.save_json("c", "a", 1)
+    opened: list[str] = []
+
+    def open_(path: str | Path, *arguments: int) -> int:
+        opened.append(Path(path).name)
+        return os.open(path, *arguments)
+
+    calls.open = open_
+    for look in (lambda: store.list_category("x/y"), store.list_sessions, lambda: store.load_json("x", "a")):
+        opened.clear()
+        assert not look()
+        assert opened[-1] in {"state", "a.json"}
+        assert "state" in opened
+
+
 def test_a_lock_can_be_taken_before_its_category_is_there(store: StateStore) -> None:
     with store.lock("c"):
         store.save_json("c", "a", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -213,17 +214,11 @@ def test_windows_is_asked_again_while_somebody_reads_the_file(
 def test_windows_is_not_asked_to_sync_a_directory(
     tmp_path: Path, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[Path] = []
-
-    def opening(path: str | Path, *arguments: int) -> int:
-        opened.append(Path(path))
-        return os.open(path, *arguments)
-
-    calls.open = opening
+    synced: list[bool] = []
+    calls.fsync = lambda descriptor: synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
     monkeypatch.setattr(files, "WINDOWS", True)
     StateStore(tmp_path).save_json("c", "a", 1)
-    assert not any(path.is_dir() for path in opened)
-    assert len(opened) == 2  # the temporary file and .gitignore
+    assert synced == [False]  # the temporary file
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX replaces an open file")

@@ -125,6 +125,7 @@ def forget_the_network() -> None:
     for where, name, value in [
         (reading, "look_at", nothing),
         (reading, "catch_up", nothing),
+        (reading, "announce", nothing),
         (reading, "_TRIES", 1),
     ]:
         setattr(where, name, value)
