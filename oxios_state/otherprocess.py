@@ -50,6 +50,10 @@ for line in sys.stdin:
 """What it runs. Started on its own, the interpreter may know other packages: it gets the path of this one first."""
 
 
+_END = getattr(os, "killpg", os.kill)  # Windows has no groups of processes
+_AT_ONCE = getattr(signal, "SIGKILL", signal.SIGTERM)  # and there both are the same
+
+
 class NotTriedError(Exception):
     """Something that cannot be tried here; says why."""
 
@@ -120,7 +124,4 @@ class OtherProcess:
     def _kill(self) -> None:
         if self._process.returncode is None:  # or its number may be another's by now
             with suppress(ProcessLookupError):
-                if hasattr(os, "killpg"):
-                    os.killpg(self._process.pid, signal.SIGKILL)
-                else:  # Windows
-                    self._process.kill()
+                _END(self._process.pid, _AT_ONCE)

@@ -17,5 +17,6 @@ def adopt(made: int | str | Path, like: str | Path) -> None:
     """Give what this process has made, if it is root's, to the owner and group of another file or directory."""
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # Windows has none
         with suppress(OSError):  # some roots may not, as in containers and on NFS
-            status = os.stat(like)
-            os.chown(made, status.st_uid, status.st_gid)
+            owner, status = os.stat(like), os.stat(made)
+            if (status.st_uid, status.st_gid) != (owner.st_uid, owner.st_gid):
+                os.chown(made, owner.st_uid, owner.st_gid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from oxios_state import reading
@@ -54,5 +54,7 @@ def keeping(tree: files.Tree, path: Path, decode: Decode) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        quarantine.discard(tree, entry)
+        with suppress(OSError, CorruptStateError):  # then the copy stays
+            if reading.read(path) == content:  # not if an interrupt came when it was replaced
+                quarantine.discard(tree, entry)
         raise

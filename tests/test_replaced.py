@@ -151,6 +151,24 @@ def test_a_save_over_a_corrupt_document_that_fails_leaves_no_copy(
     assert os.listdir(store.base_path / ".oxios_state/quarantine") == []
 
 
+def test_a_copy_stays_when_an_interrupt_comes_after_the_original_was_replaced(
+    store: StateStore, calls: SimpleNamespace
+) -> None:
+    path = store.base_path / "c" / "x.json"
+    path.write_text("{")
+
+    def replace(source: Any, target: Any) -> None:
+        os.replace(source, target)
+        if target == path:
+            raise KeyboardInterrupt
+
+    calls.replace = replace
+    with pytest.raises(KeyboardInterrupt):
+        store.save_json("c", "x", 1)
+    assert store.load_json("c", "x") == 1
+    assert [entry.content.read_text() for entry in store.quarantined()] == ["{"]
+
+
 def test_a_save_over_a_corrupt_document_that_gets_no_lock_copies_nothing(
     store: StateStore, held_by_another: Callable[[StateStore, str], AbstractContextManager[object]]
 ) -> None:
