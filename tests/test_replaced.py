@@ -15,7 +15,15 @@ from typing import Any
 
 import pytest
 
-from oxios_state import CorruptStateError, DurabilityError, LockTimeoutError, Session, SessionConflictError, StateStore
+from oxios_state import (
+    CorruptStateError,
+    DurabilityError,
+    LockTimeoutError,
+    Session,
+    SessionConflictError,
+    StateStore,
+    reading,
+)
 
 posix = pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX, and directories that can be synced")
 
@@ -64,6 +72,14 @@ def test_a_sound_document_is_replaced_without_a_copy(store: StateStore) -> None:
         store.save_markdown("c", "x", "\ufeff\0")
         (store.base_path / "c" / "x.json").write_text(str(2**64))  # unsafe, and read
     assert store.quarantined() == []
+
+
+def test_what_is_deleted_before_it_is_read_is_nothing_to_keep(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "is_file", lambda _: True)  # as it was a moment ago
+    store.save_json("c", "x", 1)
+    assert (store.load_json("c", "x"), store.quarantined()) == (1, [])
 
 
 def test_an_update_over_a_corrupt_document_is_a_conflict_and_keeps_nothing(store: StateStore) -> None:
