@@ -146,7 +146,7 @@ def test_json_that_holds_itself_is_refused() -> None:
 
 def test_what_holds_itself_many_times_is_refused_by_the_converter_at_once() -> None:
     endless: dict[str, Any] = {}
-    endless |= dict.fromkeys("abc", endless)
+    endless |= dict.fromkeys("ab", endless)
     document = oxios_state.converter.unstructure(make_session()) | {"new": endless}
     with pytest.raises(ValueError, match="nested deeper than 127 levels"):
         oxios_state.converter.structure(document, Session)

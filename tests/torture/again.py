@@ -323,8 +323,10 @@ FAULTS = {
     ),
     "anothers-list": Fault(
         "summaries",
-        "        if len(listed) < len(entries):\n",
-        "        elif self._last:\n            listed = self._last[1]\n        if len(listed) < len(entries):\n",
+        "            if self._last is last:\n",
+        "            if self._last and self._last is not last:\n"
+        "                found = found._replace(entries=self._last.entries)\n"
+        "            if True:\n",
         "test_damaged_cache.py::test_a_list_is_not_that_of_a_thread_that_looked_before",
     ),
     "title-outlives": Fault(
@@ -407,6 +409,139 @@ FAULTS = {
         '_wait_for_file(descriptor, f"{stem}.lock", deadline)',
         '_wait_for_file(descriptor, f"{stem}.turn", deadline)',
         "test_process_locks.py::test_a_failing_lock_call_names_the_very_file",
+    ),
+    # A second review, and clients of NFS by turns
+    "same-tick": Fault(
+        "reading",
+        "    if not _is_on_nfs(directory):\n        return\n",
+        "    return\n",
+        "test_network.py::test_what_was_done_under_a_lock_on_nfs_has_a_time_of_its_own",
+    ),
+    "category-absent": Fault(
+        "documents",
+        "        reading.look_at(self._tree.directory(category))\n",
+        "",
+        "test_network.py::test_a_category_that_is_not_there_is_looked_for_from_above",
+    ),
+    "device-again": Fault(
+        "reading",
+        "    key = status.st_dev, status.st_ino\n",
+        "    key = status.st_dev, 0\n",
+        "test_network.py::test_the_number_of_a_device_may_be_another_file_systems_later",
+    ),
+    "mounts-forbidden": Fault(
+        "mounts",
+        "    except OSError:  # there is none",
+        "    except FileNotFoundError:  # there is none",
+        "test_network.py::test_a_system_that_tells_no_mounts_tells_none",
+    ),
+    "deep-and-absent": Fault(
+        "reading",
+        "                directory = files.parent(directory)\n                continue\n",
+        "                look_at(directory.parent)\n",
+        "test_locks.py::test_each_category_has_its_own_lock_whatever_its_name",
+    ),
+    "links-deadlock": Fault(
+        "documents",
+        "sorted(set(categories), key=self._tree.real_category)",
+        "sorted(set(categories))",
+        "test_prune.py::test_two_locks_are_in_the_order_of_the_names_that_the_directories_have",
+    ),
+    "prune-cut-short": Fault(
+        "store",
+        "        finally:  # also what was removed",
+        "        else:  # also what was removed",
+        "test_prune.py::test_what_was_removed_before_a_prune_was_cut_short_is_synced",
+    ),
+    "copies-of-nothing": Fault(
+        "replacing",
+        "            if reading.read(path) == content:",
+        "            if False:",
+        "test_replaced.py::test_a_save_over_a_corrupt_document_that_fails_leaves_no_copy",
+    ),
+    "locked-out-by-root": Fault(
+        "ownership",
+        '    if hasattr(os, "geteuid") and os.geteuid() == 0:',
+        "    if False:",
+        "test_ownership.py::test_what_root_makes_is_the_owners",
+    ),
+    "no-links-enosys": Fault(
+        "files",
+        "        if error.errno in _NO_LINKS:\n",
+        "        if error.errno in {errno.EPERM, errno.EACCES}:\n",
+        "test_files.py::test_a_move_never_replaces_another_file",
+    ),
+    "no-locks-unsaid": Fault(
+        "staging",
+        "locks.try_lock(self._descriptor, temporary)",
+        "locks.lock_descriptor(self._descriptor, blocking=False)",
+        "test_process_locks.py::test_a_file_system_without_locks_is_a_clear_error",
+    ),
+    "pipe-ignored": Fault(
+        "files",
+        "COMMON | NO_LINK | NO_WAIT, 0o600)",
+        "COMMON | NO_LINK, 0o600)",
+        "test_files.py::test_what_is_in_the_place_of_the_ignore_file_stops_nothing",
+    ),
+    "names-beyond-ascii": Fault(
+        "names",
+        "        os.fsencode(component)\n",
+        "        pass\n",
+        "test_names.py::test_what_the_encoding_of_file_names_cannot_hold_is_refused",
+    ),
+    "sound-names-moved": Fault(
+        "commands",
+        " for kind in ProblemKind if kind is not ProblemKind.PORTABILITY}",
+        " for kind in ProblemKind}",
+        "test_cli.py::test_what_is_chosen_is_moved",
+    ),
+    "branches-moved": Fault(
+        "files",
+        '_NO_CATEGORIES = {OWN_PREFIX, ".git"}',
+        "_NO_CATEGORIES = {OWN_PREFIX}",
+        "test_checking.py::test_what_git_keeps_is_no_state",
+    ),
+    "moved-without-lock": Fault(
+        "documents",
+        "[path.parent, path] if path.is_dir() and not path.is_symlink() else [path.parent]",
+        "[path.parent]",
+        "test_quarantine.py::test_a_category_is_moved_under_its_own_lock",
+    ),
+    "strangers-file": Fault(
+        "quarantine",
+        "        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}:\n",
+        "        if True:\n",
+        "test_quarantine.py::test_a_strangers_file_beside_what_is_restored_stays",
+    ),
+    "nowhere-unfound": Fault(
+        "checking",
+        "    elif os.path.isdir(path) or _is_in_the_way(tree, path):\n",
+        "    elif os.path.isdir(path):\n",
+        "test_checking.py::test_every_fault_is_found_with_its_kind_its_place_and_its_reason",
+    ),
+    "probe-hides-files": Fault(
+        "probing",
+        '            return [Finding("directory"',
+        '            raise\n            return [Finding("directory"',
+        "test_probing.py::test_that_nothing_can_be_made_in_a_directory_is_found_beside_what_is_wrong_with_its_files",
+    ),
+    "probe-stays": Fault(
+        "staging",
+        "    _remove_old_probes(tree)\n    return",
+        "    return",
+        "test_temporary_files.py::test_what_a_killed_probe_left_is_swept_when_it_is_an_hour_old",
+    ),
+    "script-killed-alone": Fault(
+        "otherprocess",
+        '_END = getattr(os, "killpg", os.kill)',
+        "_END = os.kill",
+        "test_probing.py::test_an_interpreter_may_be_a_script_that_starts_it",
+    ),
+    "holds-itself-twice": Fault(
+        "jsonvalues",
+        "        if len(level) > _MANY:",
+        "        if False:",
+        "test_codec_refusals.py::test_what_holds_itself_many_times_is_refused_by_the_converter_at_once",
     ),
 }
 
