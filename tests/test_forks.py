@@ -296,35 +296,6 @@ def test_a_fork_waits_for_a_thread_that_opens_a_lock_file(tmp_path: Path) -> Non
     run(fork_while_a_thread_opens_a_lock_file, tmp_path)
 
 
-def fork_while_a_thread_keeps_a_session(store: StateStore) -> None:
-    session = Session("user", "s")
-    store.save_session(session)
-
-    def work() -> None:
-        session.set_metadata("by", "the child")
-        store.update_session(session)
-        assert store.load_session("s") == session
-
-    held, over = threading.Event(), threading.Event()
-
-    def keep() -> None:
-        with store._recent._lock:
-            held.set()
-            over.wait()
-
-    thread = threading.Thread(target=keep)
-    thread.start()
-    held.wait()
-    pid = child(work)
-    over.set()
-    assert ended_well(pid)
-    thread.join()
-
-
-def test_a_child_saves_though_a_thread_of_its_parent_was_keeping_a_session(tmp_path: Path) -> None:
-    run(fork_while_a_thread_keeps_a_session, tmp_path)
-
-
 def fork_while_a_thread_asks_a_throttle(_: StateStore) -> None:
     asking, over = threading.Event(), threading.Event()
     times = iter([0.0, 1.0, 100.0])

@@ -8,8 +8,7 @@ import logging
 import os
 import re
 import stat
-import threading
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +19,7 @@ import pytest
 from oxios_state import LockTimeoutError, Problem, ProblemKind, Quarantined, StateStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 posix = pytest.mark.skipif(os.name == "nt", reason="links, pipes, permissions and names of POSIX")
 OWN_TEMPORARY = ".oxios_state.0123456789abcdef.tmp"
@@ -185,34 +184,16 @@ def test_what_is_not_a_document_of_this_store_is_refused(store: StateStore, tmp_
     assert other.quarantined() == [entry]
 
 
-@contextmanager
-def held(store: StateStore, category: str) -> Iterator[None]:
-    """Have the lock in another thread."""
-    ready, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with store.lock(category):
-            ready.set()
-            done.wait(50)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    ready.wait(50)
-    try:
-        yield
-    finally:
-        done.set()
-        holder.join()
-
-
-def test_both_ways_take_the_lock_of_the_category(store: StateStore) -> None:
+def test_both_ways_take_the_lock_of_the_category(
+    store: StateStore, held_by_another: Callable[[StateStore, str], AbstractContextManager[object]]
+) -> None:
     problem = broken(store)
-    with held(store, "c"), pytest.raises(LockTimeoutError, match="category 'c'"):
+    with held_by_another(store, "c"), pytest.raises(LockTimeoutError, match="category 'c'"):
         store.quarantine(problem)
     assert problem.path.exists()
-    with held(store, "other"):
+    with held_by_another(store, "other"):
         entry = moved(store, problem)
-    with held(store, "c"), pytest.raises(LockTimeoutError, match="category 'c'"):
+    with held_by_another(store, "c"), pytest.raises(LockTimeoutError, match="category 'c'"):
         store.restore(entry)
     assert store.quarantined() == [entry]
 
