@@ -33,7 +33,7 @@ STALE = {"v4.2", "v4.2-lookupcache-none"}
 # There a client may take a session that the other has deleted for one that is there, also under the lock.
 UNSOUND = {"v4.2-lookupcache-none"}
 STRAY = "plain-locks"
-ROUNDS = 5  # of changes by turns, for each hundred transactions
+ROUNDS = 1  # of changes by turns, for each hundred transactions
 SLOWEST = 5  # transactions a second, of a machine that is busy with other things
 
 
