@@ -54,7 +54,7 @@ _REMEDIES = {
     ProblemKind.ORPHAN: "let the next prune remove it, or quarantine it: its writer died before the save was done",
     ProblemKind.NAME: "rename it, or quarantine it: this library refuses the name",
     ProblemKind.PORTABILITY: "rename it before the directory goes to such a system",
-    ProblemKind.FILE_SYSTEM: "move the directory to a file system that gives it, or mount this one so that it does",
+    ProblemKind.FILE_SYSTEM: "move the directory to a file system that has this, or mount this one so that it does",
 }
 
 
@@ -153,13 +153,15 @@ def _check_file(
 
 
 def _is_in_the_way(tree: files.Tree, path: Path) -> bool:
-    """Say whether it is no directory and where one may be: the sessions', or a link that leads nowhere."""
-    return path == tree.base / SESSIONS if os.path.exists(path) else os.path.islink(path)
+    """Say whether it is no directory and in the place of one: the sessions', or by its name another category's."""
+    if os.path.exists(path):
+        return path == tree.base / SESSIONS
+    return os.path.islink(path) and "." not in path.name  # editors lock files by links that lead nowhere
 
 
 def _check_category(tree: files.Tree, path: Path) -> Iterator[Problem]:
-    if path == tree.base / SESSIONS and path.is_file():
-        yield Problem(ProblemKind.NOT_A_FILE, path, "a file in the place of the sessions' directory")
+    if path == tree.base / SESSIONS and path.exists() and not path.is_dir():
+        yield Problem(ProblemKind.NOT_A_FILE, path, "no directory, in the place of the sessions'")
         return
     os.listdir(path)
 

@@ -195,7 +195,7 @@ def _add_quarantine(subcommands: Any) -> None:
     )
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument("files", nargs="*", default=[], metavar="FILE", help="a file, as check prints it")
-    which.add_argument("--all", action="store_true", help="all that check finds, but for names that are sound here")
+    which.add_argument("--all", action="store_true", help="everything that check finds, but for portability")
     kinds = sorted(token(kind) for kind in ProblemKind if kind is not ProblemKind.FILE_SYSTEM)  # it has no file
     which.add_argument(
         "--kind",

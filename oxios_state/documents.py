@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -194,8 +194,6 @@ class DocumentStore:
         Returns:
             The problems, each with its kind, its path, what is wrong and where, and what can be done.
 
-        Raises:
-            InvalidNameError: As for `probe`.
         """
         from oxios_state import checking
 
@@ -211,9 +209,6 @@ class DocumentStore:
         Returns:
             What was tried, and what was found. What failed, or could not be tried, is a finding too; where nothing can
             be written, that is the only one.
-
-        Raises:
-            InvalidNameError: If this library's own directory is a symbolic link that leads outside.
         """
         from oxios_state import probing
 
@@ -233,7 +228,7 @@ class DocumentStore:
         from oxios_state import checking, quarantine
 
         self._tree.refuse_outside(problem.path)
-        with self._lock_for(problem.path):
+        with self._lock_for(problem.path, problem.path):
             if not reading.is_there(problem.path) or not checking.persists(self._tree, problem):
                 return None
             return quarantine.move_in(self._tree, problem.path, problem.reason)
@@ -260,13 +255,13 @@ class DocumentStore:
         from oxios_state import quarantine
 
         self._tree.refuse_outside(entry.path)
-        with self._lock_for(entry.path):
+        with self._lock_for(entry.path, entry.content):
             quarantine.move_out(self._tree, entry)
 
     @contextmanager
-    def _lock_for(self, path: Path) -> Iterator[None]:
-        """Hold the lock of the category that a file is in and, if it is a category, its own."""
-        directories = [path.parent, path] if path.is_dir() and not path.is_symlink() else [path.parent]
+    def _lock_for(self, path: Path, moved: Path) -> Iterator[None]:
+        """Hold the lock of the category that a path is in and, if what is *moved* is a category, its own."""
+        directories = [path.parent, path] if moved.is_dir() and not moved.is_symlink() else [path.parent]
         categories = [directory.relative_to(self.base_path).as_posix() for directory in directories]
         with self._locks(*filter(names.is_category, categories)):  # what no method takes has no lock
             yield
@@ -287,10 +282,10 @@ class DocumentStore:
 
     def _save(self, category: str, path: Path, content: bytes, decode: Callable[[bytes, Path], object]) -> None:
         with staging.Staged(self._tree, path, (content,)) as staged:
-            corrupt = replacing.find_corrupt(path, decode)
+            sound = replacing.sound_identity(path, decode)
             with self.lock(category):
                 self._spelling.refuse_document(path)
-                with replacing.keeping(self._tree, path, decode) if corrupt else nullcontext():
+                with replacing.keeping(self._tree, path, decode, sound):
                     staged.replace()
             staged.sync()
 
@@ -311,6 +306,8 @@ class DocumentStore:
 
 def _checked_base(base_path: str | os.PathLike[str]) -> Path:
     path = os.path.expanduser(os.fspath(base_path))
+    if not isinstance(path, str):
+        raise TypeError(f"base_path must be str or os.PathLike[str], not {type(base_path).__name__}")
     if not path:
         raise ValueError("the base path is empty; for the working directory, write '.'")
     if path.startswith("~"):

@@ -11,7 +11,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oxios_state import ownership
 from oxios_state.errors import DurabilityError, InvalidNameError
 from oxios_state.names import OWN_PREFIX
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 EXTENSIONS = (".json", ".md")
-_NO_CATEGORIES = {OWN_PREFIX, ".git"}
 
 WINDOWS = sys.platform == "win32"
 COMMON = getattr(os, "O_BINARY", 0)  # of Windows; Python itself keeps what it opens from child processes
@@ -188,7 +186,6 @@ class Tree:
             made = True
             try:
                 path.mkdir(mode=0o700)
-                ownership.adopt(path, path.parent)
             except FileExistsError:  # if that is a file, the next step says so
                 made = False
             if self.durable:
@@ -215,7 +212,6 @@ class Tree:
                 if found != b"*\n" and not found.strip(b"*\n\0"):
                     descriptor = os.open(ignore, os.O_WRONLY | os.O_CREAT | COMMON | NO_LINK | NO_WAIT, 0o600)
                     with open(descriptor, "wb") as file:
-                        ownership.adopt(descriptor, self.own)
                         file.write(b"*\n")
             self._own_made.add(directory)
         return directory
@@ -223,14 +219,12 @@ class Tree:
     def walk(self, failed: Callable[[OSError], object] | None = None) -> Iterator[tuple[Path, list[str], list[str]]]:
         """Go through the directory of each category: its path, and the names of directories and files in it, sorted.
 
-        Neither this library's own directory is one, nor git's: Oxios keeps its state in git.
+        Neither this library's own directory is one, nor what is git's: Oxios keeps its state in git.
         """
         for directory, subdirectories, filenames in os.walk(self.base, onerror=failed):
-            if directory == str(self.base):
-                for names in (subdirectories, filenames):
-                    names[:] = [name for name in names if name not in _NO_CATEGORIES]
-            subdirectories.sort()
-            yield Path(directory), subdirectories, sorted(filenames)
+            apart = {".git", OWN_PREFIX} if directory == str(self.base) else {".git"}
+            subdirectories[:] = sorted(set(subdirectories) - apart)
+            yield Path(directory), subdirectories, sorted(set(filenames) - apart)
 
 
 @lru_cache(maxsize=4096)

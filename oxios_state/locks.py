@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from oxios_state import forking, ownership
+from oxios_state import forking
 from oxios_state.errors import LockTimeoutError
 
 if TYPE_CHECKING:
@@ -126,8 +126,7 @@ class _Process:
         with self.guard:
             descriptor = os.open(path, _OPEN_FLAGS, 0o600)
             self.descriptors.add(descriptor)
-        ownership.adopt(descriptor, os.path.dirname(path))
-        return descriptor
+            return descriptor
 
     def close(self, descriptor: int) -> None:
         with self.guard:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING
 import attrs
 from filelock import lock_descriptor, unlock_descriptor
 
-from oxios_state import files, mounts, revisions, staging
+from oxios_state import files, mounts, revisions, scratch
+from oxios_state.errors import InvalidNameError
 from oxios_state.otherprocess import PROGRAM, NotTriedError, OtherProcess
 
 if TYPE_CHECKING:
@@ -101,35 +101,13 @@ class Operations:
 
 
 def probe(tree: files.Tree, operations: Operations | None = None) -> list[Finding]:
-    """Try what a directory gives, in a new directory among the library's own, which is removed again.
-
-    Raises:
-        InvalidNameError: If the library's own directory is a link that leads outside.
-    """
-    name = f"{staging.PROBE}{os.urandom(8).hex()}"
-    try:
+    """Try what a directory gives, in a new directory among the library's own, which is removed again."""
+    with ExitStack() as stack:
         try:
-            tree.make_directory(tree.base)
-            # Not durable: that a directory cannot be synced is found below, and no reason to find nothing.
-            directory = files.Tree(tree.base, durable=False).make_own_directory(name)
-        except OSError as error:
+            directory = stack.enter_context(scratch.made(tree))
+        except (OSError, InvalidNameError) as error:
             return [Finding("directory", holds=False, detail=f"nothing can be made in it: {error}")]
-        with ExitStack() as stack:
-            return list(_Probe(directory, operations or Operations(), stack).run())
-    finally:
-        _remove(tree.own / name)
-
-
-def _remove(directory: Path) -> None:
-    """Remove a directory; NFS is a moment behind with what was open when it was replaced."""
-    until = time.monotonic() + _AT_ONCE
-    while os.path.isdir(directory):
-        try:
-            shutil.rmtree(directory)
-        except OSError:
-            if time.monotonic() >= until:
-                raise
-            time.sleep(0.01)
+        return list(_Probe(directory, operations or Operations(), stack).run())
 
 
 class _Probe:

@@ -80,7 +80,7 @@ def keep_copy(tree: files.Tree, path: Path, content: bytes, reason: str) -> Quar
             raise
     except OSError as error:  # not as it is: a DurabilityError would say that the document itself is saved
         why = str(error.strerror).removeprefix("not saved, ")
-        raise OSError(error.errno, f"what it holds cannot be kept: {why}", error.filename) from error
+        raise OSError(error.errno, f"what it holds cannot be copied to quarantine: {why}", error.filename) from error
     return entry
 
 
@@ -140,9 +140,10 @@ def _forget(tree: files.Tree, entry: Quarantined) -> None:
 def _prepare(tree: files.Tree, path: Path, reason: str) -> Quarantined:
     now = timestamps.now()
     directory = tree.make_own_directory("quarantine") / f"{now:%Y%m%dT%H%M%S.%f}-{os.urandom(4).hex()}"
-    # Quoted, as a name need not be UTF-8.
-    why = _Reason(quote_from_bytes(os.fsencode(os.path.relpath(path, tree.base)), safe="/ "), reason, now)
-    entry = Quarantined(path, directory / _CONTENT, reason, now)
+    # Quoted and escaped, as a name need not be UTF-8.
+    place = quote_from_bytes(os.fsencode(os.path.relpath(path, tree.base)), safe="/ ")
+    why = _Reason(place, reason.encode(errors="backslashreplace").decode(), now)
+    entry = Quarantined(path, directory / _CONTENT, why.reason, now)
     try:
         _write(tree, directory / _REASON, codec.encode_json(why, directory / _REASON))
     except BaseException:

@@ -18,32 +18,32 @@ if TYPE_CHECKING:
     Decode = Callable[[bytes, Path], object]
 
 
-def find_corrupt(path: Path, decode: Decode, known: Container[Identity | None] = ()) -> tuple[bytes, str] | None:
-    """Give what a file holds, and why *decode* refuses it; None if it does not, or if there is none.
+def sound_identity(path: Path, decode: Decode, known: Container[Identity | None] = ()) -> Identity | None:
+    """Give the identity of a file that *decode* takes, or of what is no file; None if it is refused.
 
     Args:
         path: The file.
         decode: Reads it.
         known: Identities of the file when it was known to be sound.
     """
-    if reading.identity(path) in known or not reading.is_file(path):
-        return None
-    if (raw := reading.read(path)) is not None:
-        try:
-            decode(raw, path)
-        except CorruptStateError as error:
-            return raw, str(error)
-    return None
+    identity = reading.identity(path)
+    return identity if identity in known or _corrupt(path, decode) is None else None
 
 
 @contextmanager
-def keeping(tree: files.Tree, path: Path, decode: Decode) -> Iterator[None]:
-    """Keep what the block replaces, if *decode* refuses it still. The caller holds the lock.
+def keeping(tree: files.Tree, path: Path, decode: Decode, sound: Identity | None) -> Iterator[None]:
+    """Keep what the block replaces, if *decode* refuses it. The caller holds the lock.
+
+    Args:
+        tree: The documents.
+        path: The file.
+        decode: Reads it.
+        sound: The identity of the file when it was sound: then it need not be read again.
 
     Raises:
         OSError: If it cannot be kept; nothing is replaced.
     """
-    corrupt = find_corrupt(path, decode)
+    corrupt = None if sound == reading.identity(path) else _corrupt(path, decode)
     if corrupt is None:
         yield
         return
@@ -58,3 +58,13 @@ def keeping(tree: files.Tree, path: Path, decode: Decode) -> Iterator[None]:
             if reading.read(path) == content:  # not if an interrupt came when it was replaced
                 quarantine.discard(tree, entry)
         raise
+
+
+def _corrupt(path: Path, decode: Decode) -> tuple[bytes, str] | None:
+    """Give what a file holds and why *decode* refuses it; None if it does not, or there is no file."""
+    if reading.is_file(path) and (raw := reading.read(path)) is not None:
+        try:
+            decode(raw, path)
+        except CorruptStateError as error:
+            return raw, str(error)
+    return None

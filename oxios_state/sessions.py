@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -252,13 +252,15 @@ class SessionStore(DocumentStore):
         text, image = recent.image_of(session, path)
         known = {session.revision.identity if session.revision else None, self._recent.known(path)}
         with staging.Staged(self._tree, path, text) as staged:
-            corrupt = None if only_unchanged else replacing.find_corrupt(path, codec.decode_named, known)
+            sound = None if only_unchanged else replacing.sound_identity(path, codec.decode_named, known)
             with self.lock(SESSIONS):
                 self._spelling.refuse_document(path, known)
                 if only_unchanged:
                     _check_unchanged(session.revision, path)
-                with replacing.keeping(self._tree, path, codec.decode_named) if corrupt else nullcontext():
                     session.revision = staged.replace()
+                else:
+                    with replacing.keeping(self._tree, path, codec.decode_named, sound):
+                        session.revision = staged.replace()
             self._recent.keep(path, session.revision, image)
             staged.sync()
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from oxios_state import files, locks, ownership, revisions
+from oxios_state import files, locks, revisions
 from oxios_state.errors import StateError
 from oxios_state.names import OWN_PREFIX
 from oxios_state.revisions import Revision, identity_of
@@ -33,7 +33,6 @@ _MOST_PIECES = 1024  # IOV_MAX of Linux, macOS and the BSDs
 
 _OWN_TEMPORARY = rf"{re.escape(OWN_PREFIX)}\.[0-9a-f]{{16}}\.tmp"
 _KERNEL_TEMPORARY = r".+\.[0-9]+\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.tmp"
-PROBE = "probe."  # begins the names of directories that probes work in, among this library's own
 _STALE_AFTER = 3600.0  # seconds: of a temporary file that its writer does not lock, only the age tells
 
 
@@ -137,14 +136,10 @@ class Staged:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         self._mark = revisions.mark(self._descriptor, int.from_bytes(self._token))
-        like = self._directory
         with suppress(FileNotFoundError):
             mode = os.lstat(self._path).st_mode
-            if stat.S_ISREG(mode):
-                like = self._path
-                if stat.S_IMODE(mode) != 0o600:
-                    os.chmod(temporary, stat.S_IMODE(mode))
-        ownership.adopt(self._descriptor, like)
+            if stat.S_ISREG(mode) and stat.S_IMODE(mode) != 0o600:
+                os.chmod(self._descriptor if os.chmod in os.supports_fd else temporary, stat.S_IMODE(mode))
         if self._tree.durable:
             os.fsync(self._descriptor)  # once: after a failure the kernel may have dropped the pages
 
@@ -178,19 +173,9 @@ def sweep(tree: files.Tree) -> list[Path]:
     """Remove the temporary files whose writer is dead, in all categories and beside them, and say which.
 
     A writer of this library holds a lock on its file until it is renamed, so a file without one has no writer. The
-    kernel's, on Windows all, and what a probe left that was killed, are taken for dead after an hour.
+    kernel's, and on Windows all, are taken for dead after an hour.
     """
-    _remove_old_probes(tree)
     return [path for path in _everything(tree) if is_orphan(path, tree.remove)]
-
-
-def _remove_old_probes(tree: files.Tree) -> None:
-    for path in tree.own.glob(f"{PROBE}*"):
-        with suppress(FileNotFoundError):  # another sweeps too
-            if time.time() - path.stat().st_mtime >= _STALE_AFTER:
-                import shutil
-
-                shutil.rmtree(path)
 
 
 def _everything(tree: files.Tree) -> Iterator[Path]:

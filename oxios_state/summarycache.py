@@ -80,7 +80,7 @@ class SummaryCache:
         if few and written.keys() <= entries.keys():  # a title does not outlive its session here
             return written
         try:
-            if not os.path.isdir(self._tree.base):  # deleted since it was listed
+            if not self._is_ours():
                 return written
             self._tree.make_own_directory("cache")
             with staging.Staged(self._tree, self._path(), _encode(rows)) as staged:
@@ -88,6 +88,14 @@ class SummaryCache:
         except (StateError, OSError) as error:  # a read-only directory, a full disk
             _log.debug("no cache of summaries: %s", error)
         return rows
+
+    def _is_ours(self) -> bool:
+        """Say whether the base is there, and this user's: what a root that lists leaves there would lock others out."""
+        try:
+            owner = os.stat(self._tree.base).st_uid
+        except FileNotFoundError:  # deleted since it was listed
+            return False
+        return files.WINDOWS or owner == os.geteuid()
 
     def _path(self) -> Path:
         directory = self._tree.own / "cache"

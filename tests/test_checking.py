@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import threading
 import time
 import unicodedata
@@ -125,15 +126,24 @@ def test_nothing_is_found_where_nothing_is_wrong(store: StateStore) -> None:
 def test_what_git_keeps_is_no_state(store: StateStore) -> None:
     (store.base_path / ".git" / "refs" / "heads").mkdir(parents=True)
     (store.base_path / ".git" / "refs" / "heads" / "mend.json").write_text("0" * 40 + "\n")
+    shutil.copytree(store.base_path / ".git", store.base_path / "memory" / ".git")  # of a repository in a repository
     assert store.check() == []
 
 
-def test_a_file_in_the_place_of_the_sessions_is_found(tmp_path: Path) -> None:
+def test_what_editors_lock_files_by_is_no_category(store: StateStore) -> None:
+    (store.base_path / "c" / ".#good.json~").symlink_to("ada@host.4711:1795654144")
+    (store.base_path / ".#README").symlink_to("ada@host.4711:1795654144")
+    assert store.check() == []
+
+
+@posix
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo])
+def test_a_file_in_the_place_of_the_sessions_is_found(tmp_path: Path, make: Callable[[Path], object]) -> None:
     path = tmp_path / "sessions"
-    path.touch()
+    make(path)
     store = StateStore(tmp_path)
     (problem,) = store.check()
-    reason = "a file in the place of the sessions' directory"
+    reason = "no directory, in the place of the sessions'"
     assert (problem.kind, problem.path, problem.reason) == (ProblemKind.NOT_A_FILE, path, reason)
     assert store.quarantine(problem) is not None
     store.get_or_create_session("u", "s")

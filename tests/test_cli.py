@@ -496,7 +496,7 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     return findings
 
 
-REMEDY = "move the directory to a file system that gives it, or mount this one so that it does"
+REMEDY = "move the directory to a file system that has this, or mount this one so that it does"
 
 
 def test_check_prints_first_what_the_probe_finds(broken: StateStore, probed: list[Finding], run: Run) -> None:

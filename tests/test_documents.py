@@ -44,6 +44,11 @@ def test_a_base_that_is_no_path_is_refused(path: str, reason: str) -> None:
         StateStore(path)
 
 
+def test_a_base_of_bytes_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"base_path must be str or os\.PathLike\[str\], not bytes"):
+        StateStore(b"state")  # type: ignore[arg-type]
+
+
 @attrs.define
 class Limits:
     tokens: int

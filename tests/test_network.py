@@ -115,6 +115,18 @@ def test_what_was_done_under_a_lock_on_nfs_has_a_time_of_its_own(
         assert (store.base_path / "c").stat().st_ctime_ns > changed
 
 
+def test_what_was_done_before_an_error_is_noticed_too(
+    store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save_json("c", "a", 1)
+    mounted_as("nfs4", store.base_path, monkeypatch)
+    touched: list[int] = []
+    calls.utime = touched.append
+    with pytest.raises(ZeroDivisionError), store.lock("c"):
+        raise ZeroDivisionError
+    assert touched
+
+
 def test_a_clock_that_stands_still_is_not_waited_for_and_a_directory_may_be_gone(
     store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ import oxios_state
 
 PACKAGE = Path(oxios_state.__file__).parent
 FLOORS = [
-    {"errors", "forking", "ownership"},
+    {"errors", "forking"},
     {"timestamps", "progress", "dataframes"},
     {
         "frozen",
@@ -41,7 +41,7 @@ FLOORS = [
     {"columns", "codec", "files", "reading"},
     {"sessiontext", "staging", "spelling"},
     {"recent", "summarycache", "summaries", "quarantine", "removal", "replacing"},
-    {"checking", "searching", "otherprocess", "probing"},
+    {"checking", "searching", "otherprocess", "scratch", "probing"},
     {"documents", "sessions", "store"},
     {"legible", "markup", "stylesheet", "timeline", "overview", "notebook", "terminal"},
 ]

@@ -14,17 +14,7 @@ from typing import Any
 
 import pytest
 
-from oxios_state import (
-    Finding,
-    InvalidNameError,
-    Problem,
-    ProblemKind,
-    StateStore,
-    files,
-    mounts,
-    otherprocess,
-    probing,
-)
+from oxios_state import Finding, Problem, ProblemKind, StateStore, files, mounts, otherprocess, probing, scratch
 from oxios_state.mounts import Mount
 from oxios_state.probing import Operations
 
@@ -128,13 +118,31 @@ def test_what_cannot_be_removed_at_once_is_removed_later(tmp_path: Path, monkeyp
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), directory)
         shutil.rmtree(directory)
 
-    monkeypatch.setattr(probing, "shutil", SimpleNamespace(rmtree=remove))
+    monkeypatch.setattr(scratch, "shutil", SimpleNamespace(rmtree=remove))
     find(tmp_path)
     assert len(tries) == 3
     tries.clear()
-    monkeypatch.setattr(probing, "_AT_ONCE", 0)
+    monkeypatch.setattr(scratch, "_PATIENCE", 0)
     with pytest.raises(OSError, match=r"\.oxios_state/probe\."):
         StateStore(tmp_path).probe()
+
+
+@pytest.mark.parametrize(("age", "stays"), [(0, True), (3500, True), (3700, False)])
+def test_what_a_killed_probe_left_goes_with_the_next_when_it_is_an_hour_old(
+    store: StateStore, age: int, *, stays: bool
+) -> None:
+    own = store.base_path / ".oxios_state"
+    left, other, link = (own / f"probe.{end}" for end in ("0123456789abcdef", "mine", "fedcba9876543210"))
+    for directory in (left, other):
+        directory.mkdir()
+        (directory / "document").write_bytes(b"o")
+    link.symlink_to("..")
+    for path in (left, other, link):
+        os.utime(path, (time.time() - age,) * 2, follow_symlinks=False)
+    store.probe()
+    assert left.exists() == stays
+    assert (other / "document").exists()
+    assert (link / "c").is_dir()
 
 
 @posix
@@ -174,8 +182,12 @@ def test_the_librarys_own_directory_is_not_made_elsewhere(tmp_path: Path) -> Non
     (tmp_path / "outside").mkdir()
     (tmp_path / "state").mkdir()
     (tmp_path / "state/.oxios_state").symlink_to(tmp_path / "outside")
-    with pytest.raises(InvalidNameError, match="leads outside"):
-        StateStore(tmp_path / "state").probe()
+    (tmp_path / "state/c").mkdir()
+    (tmp_path / "state/c/bad.json").write_text("{")
+    (found,) = StateStore(tmp_path / "state").probe()
+    assert (found.what, found.holds) == ("directory", False)
+    assert "a symbolic link that leads outside" in found.detail
+    assert len(StateStore(tmp_path / "state").check(probe=True)) == 2
     assert left(tmp_path / "outside") == set()
 
 
@@ -279,7 +291,7 @@ def test_an_interpreter_may_be_a_script_that_starts_it(tmp_path: Path) -> None:
         ({"program": "print('ready')"}, f"another process does not answer: {sys.executable}"),
         ({"program": "print('ready'); print('[1]')"}, f"another process does not answer: {sys.executable}"),
         (
-            {"program": "import time; print('ready', flush=True); time.sleep(50)", "patience": 1},
+            {"program": "import time; print('ready', flush=True); time.sleep(50)", "patience": 4},
             f"another process does not answer: {sys.executable}",
         ),
     ],

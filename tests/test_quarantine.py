@@ -283,8 +283,13 @@ def test_a_category_is_moved_under_its_own_lock(
     with held_by_another(store, "memory"), pytest.raises(LockTimeoutError, match="'memory'"):
         impatient.quarantine(problem)
     assert store.load_json("memory", "x") == "memory"
-    assert impatient.quarantine(problem) is not None
+    entry = impatient.quarantine(problem)
+    assert entry is not None
     assert store.list_category("memory") == []
+    with held_by_another(store, "memory"), pytest.raises(LockTimeoutError, match="'memory'"):
+        impatient.restore(entry)
+    impatient.restore(entry)
+    assert store.load_json("memory", "x") == "memory"
 
 
 def test_a_strangers_file_beside_what_is_restored_stays(store: StateStore) -> None:

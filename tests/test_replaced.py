@@ -159,7 +159,7 @@ def test_a_save_over_a_corrupt_document_that_fails_leaves_no_copy(
         os.replace(source, target)
 
     calls.replace = replace
-    kept = "" if place == "document" else "what it holds cannot be kept: "
+    kept = "" if place == "document" else "what it holds cannot be copied to quarantine: "
     with pytest.raises(OSError, match=f"not saved, {kept}No space left on device") as caught:
         operation(store)
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
@@ -167,22 +167,72 @@ def test_a_save_over_a_corrupt_document_that_fails_leaves_no_copy(
     assert os.listdir(store.base_path / ".oxios_state/quarantine") == []
 
 
+@pytest.mark.parametrize("replaced", [False, True])
 def test_a_copy_stays_when_an_interrupt_comes_after_the_original_was_replaced(
-    store: StateStore, calls: SimpleNamespace
+    store: StateStore, calls: SimpleNamespace, *, replaced: bool
 ) -> None:
     path = store.base_path / "c" / "x.json"
     path.write_text("{")
 
     def replace(source: Any, target: Any) -> None:
-        os.replace(source, target)
+        if target != path or replaced:
+            os.replace(source, target)
         if target == path:
             raise KeyboardInterrupt
 
     calls.replace = replace
     with pytest.raises(KeyboardInterrupt):
         store.save_json("c", "x", 1)
-    assert store.load_json("c", "x") == 1
+    assert path.read_text() == ("1" if replaced else "{")
+    assert [entry.content.read_text() for entry in store.quarantined()] == ["{"] * replaced
+
+
+def test_a_copy_stays_when_it_cannot_be_told_whether_the_original_was_replaced(
+    store: StateStore, calls: SimpleNamespace
+) -> None:
+    path = store.base_path / "c" / "x.json"
+    path.write_text("{")
+
+    def replace(source: Any, target: Any) -> None:
+        if target == path:
+            path.unlink()
+            path.mkdir()
+            raise OSError(errno.EIO, "Input/output error")
+        os.replace(source, target)
+
+    calls.replace = replace
+    with pytest.raises(OSError, match="not saved, Input/output error"):
+        store.save_json("c", "x", 1)
     assert [entry.content.read_text() for entry in store.quarantined()] == ["{"]
+
+
+@pytest.mark.parametrize("save", SAVES)
+def test_what_is_spoilt_before_the_lock_is_had_is_kept(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch, save: str
+) -> None:
+    place, content, operation = SAVES[save]
+    operation(store)
+    path = store.base_path / place
+
+    def lock(self: StateStore, category: str) -> Any:
+        path.write_bytes(content)
+        return locking(self, category)
+
+    locking = StateStore.lock
+    monkeypatch.setattr(StateStore, "lock", lock)
+    operation(store)
+    assert [entry.content.read_bytes() for entry in store.quarantined()] == [content]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its names are UTF-16")
+def test_a_corrupt_document_is_kept_under_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    store = StateStore(tmp_path / "nu\udcff", durable=False)
+    (store.base_path / "c").mkdir(parents=True)
+    (store.base_path / "c" / "x.json").write_text("{")
+    store.save_json("c", "x", 1)
+    (entry,) = store.quarantined()
+    assert "nu\\udcff" in entry.reason
+    assert entry.content.read_text() == "{"
 
 
 def test_a_save_over_a_corrupt_document_that_gets_no_lock_copies_nothing(

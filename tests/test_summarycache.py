@@ -164,6 +164,17 @@ def test_listing_makes_no_directory_that_is_not_there(tmp_path: Path, base_of_tw
     assert not base_of_two.exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="there are no users")
+def test_root_leaves_no_directory_in_anothers_store(
+    base_of_two: Path, summary_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(base_of_two / ".oxios_state")
+    monkeypatch.setattr(os, "geteuid", lambda: base_of_two.stat().st_uid + 1)
+    assert len(fresh(base_of_two).list_sessions()) == 2
+    assert not (base_of_two / ".oxios_state").exists()  # it would lock the owner out
+    monkeypatch.undo()
+
+
 # Several at once.
 
 

@@ -242,13 +242,3 @@ def test_what_dead_writers_left_among_the_librarys_own_files_is_swept(tree: file
     left.write_bytes(b"oxios_state summ")
     assert staging.sweep(tree) == [left]
     assert not left.exists()
-
-
-@pytest.mark.parametrize(("age", "stays"), [(0, True), (3500, True), (3700, False)])
-def test_what_a_killed_probe_left_is_swept_when_it_is_an_hour_old(tree: files.Tree, age: int, *, stays: bool) -> None:
-    left = tree.own / "probe.0123456789abcdef"
-    left.mkdir()
-    (left / "document").write_bytes(b"o")
-    os.utime(left, (time.time() - age,) * 2)
-    assert staging.sweep(tree) == []
-    assert left.exists() == stays
