@@ -106,7 +106,9 @@ def main() -> int:
         report(way, result)
         if not is_right(way, result, transactions):
             failed.append(f"{way}: not right")
-        if way not in UNSOUND and take_turns(root, way, rounds, "none")["wrong"]:
+        if way in UNSOUND:
+            print("    by turns: not tried, as it is known to fail")
+        elif take_turns(root, way, rounds, "none")["wrong"]:
             failed.append(f"{way}: not right by turns")
     if FAULTY in arguments.way:
         result = run(root, FAULTY, min(transactions, 1000), arguments.seed, STRAY)

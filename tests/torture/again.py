@@ -175,7 +175,7 @@ FAULTS = {
     ),
     "replaced-unread": Fault(
         "replacing",
-        "    if (raw := reading.read(path)) is not None:\n",
+        "    if reading.is_file(path) and (raw := reading.read(path)) is not None:\n",
         "    try:\n"
         "        raw = reading.read(path)\n"
         "    except PermissionError:\n"
@@ -305,7 +305,7 @@ FAULTS = {
     ),
     "listing-makes": Fault(
         "summarycache",
-        "            if not os.path.isdir(self._tree.base):",
+        "            if not self._is_ours():",
         "            if False:",
         "test_summarycache.py::test_listing_makes_no_directory_that_is_not_there",
     ),
@@ -460,10 +460,10 @@ FAULTS = {
         "test_replaced.py::test_a_save_over_a_corrupt_document_that_fails_leaves_no_copy",
     ),
     "locked-out-by-root": Fault(
-        "ownership",
-        '    if hasattr(os, "geteuid") and os.geteuid() == 0:',
-        "    if False:",
-        "test_ownership.py::test_what_root_makes_is_the_owners",
+        "summarycache",
+        "            if not self._is_ours():\n",
+        "            if not os.path.isdir(self._tree.base):\n",
+        "test_summarycache.py::test_root_leaves_no_directory_in_anothers_store",
     ),
     "no-links-enosys": Fault(
         "files",
@@ -497,13 +497,13 @@ FAULTS = {
     ),
     "branches-moved": Fault(
         "files",
-        '_NO_CATEGORIES = {OWN_PREFIX, ".git"}',
-        "_NO_CATEGORIES = {OWN_PREFIX}",
+        'if directory == str(self.base) else {".git"}',
+        "if directory == str(self.base) else set()",
         "test_checking.py::test_what_git_keeps_is_no_state",
     ),
     "moved-without-lock": Fault(
         "documents",
-        "[path.parent, path] if path.is_dir() and not path.is_symlink() else [path.parent]",
+        "[path.parent, path] if moved.is_dir() and not moved.is_symlink() else [path.parent]",
         "[path.parent]",
         "test_quarantine.py::test_a_category_is_moved_under_its_own_lock",
     ),
@@ -526,10 +526,10 @@ FAULTS = {
         "test_probing.py::test_that_nothing_can_be_made_in_a_directory_is_found_beside_what_is_wrong_with_its_files",
     ),
     "probe-stays": Fault(
-        "staging",
-        "    _remove_old_probes(tree)\n    return",
-        "    return",
-        "test_temporary_files.py::test_what_a_killed_probe_left_is_swept_when_it_is_an_hour_old",
+        "scratch",
+        "            if _is_old(other):\n",
+        "            if False:\n",
+        "test_probing.py::test_what_a_killed_probe_left_goes_with_the_next_when_it_is_an_hour_old",
     ),
     "script-killed-alone": Fault(
         "otherprocess",
