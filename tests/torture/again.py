@@ -557,6 +557,7 @@ def source_with(fault: Fault) -> str:
 def run(tests: list[str], fault: Fault | None) -> tuple[bool, str]:
     """Run tests on a copy of the library, with a fault in it or none; say whether they pass, and what they print."""
     with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)  # some tests become another user
         copy = Path(directory, "oxios_state")
         shutil.copytree(PROJECT / "oxios_state", copy, ignore=shutil.ignore_patterns("__pycache__"))
         if fault is not None:
