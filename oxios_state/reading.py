@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _LISTINGS = 2
 _LONGEST_TICK, _TOUCH_EVERY = 0.1, 0.001  # seconds
 _TRIES = 20  # of reading what another machine replaces meanwhile
+_PAUSE = 0.005  # seconds before what a list has, and is not found, is looked for again; `announce` ends that in a tick
 _LOOK = os.O_RDONLY | files.COMMON | getattr(os, "O_DIRECTORY", 0)
 _on_nfs: dict[tuple[int, int], bool] = {}  # by device, whose number may be used again, and inode of a directory
 _READ = os.O_RDONLY | files.COMMON | files.NO_WAIT
@@ -49,6 +50,7 @@ def read_unknown(path: Path, known: Container[Identity | None] = ()) -> tuple[by
             found = _read_unknown(path, known)
             if found is not None or not _is_listed(path):
                 return found
+            time.sleep(_PAUSE)
         except OSError as error:
             if error.errno != errno.ESTALE:
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -213,6 +214,23 @@ def test_a_session_that_nfs_does_not_find_while_it_is_replaced_is_there(
     assert reading.is_there(store.base_path / "sessions" / "a.json") is (kind == "nfs4")
     unlisted = True
     assert (store.load_session("a") is not None) is (kind == "nfs4")
+
+
+def test_what_nfs_does_not_find_until_the_directory_changes_again_is_waited_for(
+    store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Who replaced it touches the directory when the server's clock ticks: a hundred times a second at least.
+    store.get_or_create_session("ada", "a")
+    mounted_as("nfs4", store.base_path, monkeypatch)
+    ticks = time.monotonic() + 0.05
+
+    def absent(path: str | Path, *arguments: int) -> int:
+        if str(path).endswith("a.json") and time.monotonic() < ticks:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return os.open(path, *arguments)
+
+    calls.open = absent
+    assert store.load_session("a") is not None
 
 
 def test_what_is_not_there_on_nfs_is_not_there(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:

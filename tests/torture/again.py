@@ -423,6 +423,12 @@ FAULTS = {
         "",
         "test_network.py::test_a_category_that_is_not_there_is_looked_for_from_above",
     ),
+    "listed-and-absent": Fault(
+        "reading",
+        "            time.sleep(_PAUSE)\n",
+        "",
+        "test_network.py::test_what_nfs_does_not_find_until_the_directory_changes_again_is_waited_for",
+    ),
     "device-again": Fault(
         "reading",
         "    key = status.st_dev, status.st_ino\n",
