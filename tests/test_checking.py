@@ -97,6 +97,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], ProblemKind, str]] = {
     "dots": ("c/x..y.json", write("1"), ProblemKind.NAME, r"contains '\.\.'"),
     "control": ("c/x\n.md", write("1"), ProblemKind.NAME, "contains a control character"),
     "own name": ("c/.oxios_state.json", write("1"), ProblemKind.NAME, "which is this library's own"),
+    "own category": ("c/.oxios_state", Path.mkdir, ProblemKind.NAME, "which is this library's own"),
     "bytes": ("c/x\udcff.json", write("1"), ProblemKind.NAME, "contains a lone surrogate"),
     "category name": ("memory/x\\y", Path.mkdir, ProblemKind.NAME, "contains a backslash"),
     "device": ("c/CON.json", write("1"), ProblemKind.PORTABILITY, "the name is the name of a device on Windows"),
@@ -180,7 +181,7 @@ def test_no_fault_hides_another(store: StateStore) -> None:
             expected.add((kind, path))
     problems = store.check()
     assert {(problem.kind, problem.path) for problem in problems} == expected
-    assert len(problems) == len(expected) == 27
+    assert len(problems) == len(expected) == 28
 
 
 @posix
