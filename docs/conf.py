@@ -45,6 +45,8 @@ nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # nothing from another server
 nb_merge_streams = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 pygments_dark_style = "github-dark"
 _CELLS = {
     "mystnb-source-bg-color": "var(--color-code-background)",
