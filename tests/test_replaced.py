@@ -74,6 +74,14 @@ def test_a_sound_document_is_replaced_without_a_copy(store: StateStore) -> None:
     assert store.quarantined() == []
 
 
+def test_what_is_known_to_be_sound_is_not_read_before_it_is_replaced(store: StateStore, decoded: list[str]) -> None:
+    session = Session("u", "x")
+    for number in range(3):
+        session.set_metadata("number", number)
+        store.save_session(session)
+    assert decoded == []
+
+
 def test_what_is_deleted_before_it_is_read_is_nothing_to_keep(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
