@@ -199,5 +199,7 @@ def test_what_has_the_name_of_a_temporary_file_neither_stops_nor_breaks_a_prune(
         make[kind]()
         with unprivileged(Path(directory)):
             (Path(directory) / "c").chmod(0o700)
+            if kind == "fifo":
+                path.chmod(0o600)  # what may not be opened does not hang
             signal.alarm(1)
             assert store.prune() == []
