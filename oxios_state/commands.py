@@ -178,9 +178,8 @@ class Commands:
         """Move files that the check finds into quarantine."""
         found = self.store.check(progress=self.streams.progress("checking"))
         # What only another system cannot hold is sound here: it goes if it is named.
-        kinds = {token(kind) for kind in ProblemKind if kind is not ProblemKind.PORTABILITY}
-        if not arguments.all:
-            kinds = set(arguments.kind)
+        everything = {token(kind) for kind in ProblemKind if kind is not ProblemKind.PORTABILITY}
+        kinds = everything if arguments.all else set(arguments.kind)
         chosen = [problem for problem in found if token(problem.kind) in kinds]
         outcome = Exit.DONE
         for file in arguments.files:
