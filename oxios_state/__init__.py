@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from oxios_state import codec
+from oxios_state.codec import documents as codec
 from oxios_state.errors import (
     CorruptStateError,
     DurabilityError,
@@ -15,22 +15,22 @@ from oxios_state.errors import (
     StateError,
     UnsupportedValueError,
 )
-from oxios_state.model import Session, SessionId, SessionSummary
-from oxios_state.pruning import PruneConfig, PruneThrottle
-from oxios_state.records import AgentResponse, TrajectoryStepRecord, UserMessage
+from oxios_state.model.records import AgentResponse, TrajectoryStepRecord, UserMessage
+from oxios_state.model.session import Session, SessionId, SessionSummary
+from oxios_state.model.timestamps import Timestamp
+from oxios_state.sessions.retention import PruneConfig, PruneThrottle
 from oxios_state.store import StateStore
-from oxios_state.timestamps import Timestamp
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
-    from oxios_state.checking import Problem, ProblemKind
-    from oxios_state.probing import Finding
-    from oxios_state.quarantine import Quarantined
-    from oxios_state.searching import SearchHit
-    from oxios_state.sequences import SessionList, Trajectory
-    from oxios_state.steps import RunningStep
-    from oxios_state.turns import Turn
+    from oxios_state.maintenance.check import Problem, ProblemKind
+    from oxios_state.maintenance.probe import Finding
+    from oxios_state.maintenance.quarantine import Quarantined
+    from oxios_state.model.sequences import SessionList, Trajectory
+    from oxios_state.model.trajectory import RunningStep
+    from oxios_state.model.turns import Turn
+    from oxios_state.sessions.search import SearchHit
 
     converter: Converter
     """The cattrs converter of all stores, for `StateStore.load_json` and `StateStore.save_json` of classes of your own.
@@ -76,15 +76,15 @@ __all__ = [
 
 # What only few programs use is imported when it is first asked for: it would be a seventh of the cost of this import.
 _LATE = {
-    "Finding": "oxios_state.probing",
-    "Problem": "oxios_state.checking",
-    "ProblemKind": "oxios_state.checking",
-    "Quarantined": "oxios_state.quarantine",
-    "RunningStep": "oxios_state.steps",
-    "SearchHit": "oxios_state.searching",
-    "SessionList": "oxios_state.sequences",
-    "Trajectory": "oxios_state.sequences",
-    "Turn": "oxios_state.turns",
+    "Finding": "oxios_state.maintenance.probe",
+    "Problem": "oxios_state.maintenance.check",
+    "ProblemKind": "oxios_state.maintenance.check",
+    "Quarantined": "oxios_state.maintenance.quarantine",
+    "RunningStep": "oxios_state.model.trajectory",
+    "SearchHit": "oxios_state.sessions.search",
+    "SessionList": "oxios_state.model.sequences",
+    "Trajectory": "oxios_state.model.sequences",
+    "Turn": "oxios_state.model.turns",
 }
 
 

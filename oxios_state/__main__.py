@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from oxios_state.cli import main
+from oxios_state.cli.main import main
 
 sys.exit(main())

@@ -8,16 +8,22 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from oxios_state import codec, files, jsontext, locks, names, reading, replacing, staging
-from oxios_state.spelling import Spelling
+from oxios_state.codec import documents as codec
+from oxios_state.codec import json_text as jsontext
+from oxios_state.maintenance import replacing
+from oxios_state.storage import atomic_write as staging
+from oxios_state.storage import locks, names
+from oxios_state.storage import reads as reading
+from oxios_state.storage import tree as files
+from oxios_state.storage.aliases import Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from oxios_state.checking import Problem
-    from oxios_state.probing import Finding
-    from oxios_state.progress import Progress
-    from oxios_state.quarantine import Quarantined
+    from oxios_state.maintenance.check import Problem
+    from oxios_state.maintenance.probe import Finding
+    from oxios_state.maintenance.quarantine import Quarantined
+    from oxios_state.model.progress import Progress
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -195,7 +201,7 @@ class DocumentStore:
             The problems, each with its kind, its path, what is wrong and where, and what can be done.
 
         """
-        from oxios_state import checking
+        from oxios_state.maintenance import check as checking
 
         found = [checking.problem_of(self.base_path, finding) for finding in (self.probe() if probe else [])]
         return [*filter(None, found), *checking.check(self._tree, progress)]
@@ -210,7 +216,7 @@ class DocumentStore:
             What was tried, and what was found. What failed, or could not be tried, is a finding too; where nothing can
             be written, that is the only one.
         """
-        from oxios_state import probing
+        from oxios_state.maintenance import probe as probing
 
         return probing.probe(self._tree)
 
@@ -225,7 +231,8 @@ class DocumentStore:
             OSError: If the file cannot be moved; it is then where it was.
             LockTimeoutError: If the category's lock was not free in time.
         """
-        from oxios_state import checking, quarantine
+        from oxios_state.maintenance import check as checking
+        from oxios_state.maintenance import quarantine
 
         self._tree.refuse_outside(problem.path)
         with self._lock_for(problem.path, problem.path):
@@ -238,7 +245,7 @@ class DocumentStore:
 
         An entry whose reason cannot be read is left out, with a warning in the log ``oxios_state``.
         """
-        from oxios_state import quarantine
+        from oxios_state.maintenance import quarantine
 
         return quarantine.entries(self._tree)
 
@@ -252,7 +259,7 @@ class DocumentStore:
             ValueError: If it is another store's, or its place is not in a category.
             LockTimeoutError: If the category's lock was not free in time.
         """
-        from oxios_state import quarantine
+        from oxios_state.maintenance import quarantine
 
         self._tree.refuse_outside(entry.path)
         with self._lock_for(entry.path, entry.content):

@@ -8,21 +8,25 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from oxios_state import names, pruning, removal, staging, timestamps
 from oxios_state.errors import InvalidNameError, LockTimeoutError, StateError
-from oxios_state.progress import over
-from oxios_state.pruning import PruneConfig
-from oxios_state.sessions import SessionStore
-from oxios_state.summaries import SESSIONS
+from oxios_state.model import timestamps
+from oxios_state.model.progress import over
+from oxios_state.sessions import pruning as removal
+from oxios_state.sessions import retention as pruning
+from oxios_state.sessions.index import SESSIONS
+from oxios_state.sessions.repository import SessionStore
+from oxios_state.sessions.retention import PruneConfig
+from oxios_state.storage import atomic_write as staging
+from oxios_state.storage import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from oxios_state.model import Session, SessionSummary
-    from oxios_state.progress import Progress
-    from oxios_state.pruning import PruneThrottle
-    from oxios_state.revisions import Revision
-    from oxios_state.sequences import SessionList
+    from oxios_state.model.progress import Progress
+    from oxios_state.model.sequences import SessionList
+    from oxios_state.model.session import Session, SessionSummary
+    from oxios_state.sessions.retention import PruneThrottle
+    from oxios_state.storage.revisions import Revision
 
 _LONGEST_HOLD = 0.01  # seconds that a prune keeps others waiting
 _log = logging.getLogger("oxios_state")
@@ -94,7 +98,7 @@ class StateStore(SessionStore):
             DurabilityError: If sessions are removed, but a power cut could undo that.
             OSError, StateError: If a session could not be removed: the first such error, with a note of how many were.
         """
-        from oxios_state.sequences import SessionList
+        from oxios_state.model.sequences import SessionList
 
         if archive is not None:
             names.check_category(archive)
@@ -151,12 +155,12 @@ class StateStore(SessionStore):
                 _log.warning("the session is saved, but pruning failed", exc_info=True)
 
     def __str__(self) -> str:
-        from oxios_state import terminal
+        from oxios_state.rendering import text as terminal
 
         return terminal.store(self)
 
     def _repr_html_(self) -> str:
-        from oxios_state import notebook
+        from oxios_state.rendering import html as notebook
 
         return notebook.store(self)
 

@@ -18,21 +18,13 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from oxios_state import (
-    AgentResponse,
-    Session,
-    SessionSummary,
-    StateStore,
-    Timestamp,
-    TrajectoryStepRecord,
-    UserMessage,
-    codec,
-    files,
-    jsontext,
-    reading,
-    staging,
-    summaries,
-)
+from oxios_state import AgentResponse, Session, SessionSummary, StateStore, Timestamp, TrajectoryStepRecord, UserMessage
+from oxios_state.codec import documents as codec
+from oxios_state.codec import json_text as jsontext
+from oxios_state.sessions import index as summaries
+from oxios_state.storage import atomic_write as staging
+from oxios_state.storage import reads as reading
+from oxios_state.storage import tree as files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

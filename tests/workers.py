@@ -12,7 +12,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from oxios_state import PruneConfig, Session, SessionConflictError, StateStore, files, staging
+from oxios_state import PruneConfig, Session, SessionConflictError, StateStore
+from oxios_state.storage import atomic_write as staging
+from oxios_state.storage import tree as files
 
 
 def say(line: object) -> None:

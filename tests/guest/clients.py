@@ -15,7 +15,8 @@ from typing import Any
 
 import booted
 
-from oxios_state import SessionConflictError, StateError, StateStore, reading
+from oxios_state import SessionConflictError, StateError, StateStore
+from oxios_state.storage import reads as reading
 
 SERVER = Path("/tmp/server")
 MOUNTS = [Path("/tmp/one"), Path("/tmp/two")]

@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
     if store == "no-fsync":
         mock.patch("os.fsync", return_value=None).start()
     elif store == "no-directory-sync":
-        mock.patch("oxios_state.files.sync_directory").start()
+        mock.patch("oxios_state.storage.tree.sync_directory").start()
     known = verify()
     if stage == "last":
         booted.say("verified")

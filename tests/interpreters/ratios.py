@@ -53,7 +53,8 @@ WORKS: dict[str, Work] = {"load": load, "edit": edit, "save": save}
 
 def measure() -> None:
     """Do each work with one thread and with several; print how often a second."""
-    from oxios_state import AgentResponse, Session, StateStore, TrajectoryStepRecord, jsontext
+    from oxios_state import AgentResponse, Session, StateStore, TrajectoryStepRecord
+    from oxios_state.codec import json_text as jsontext
 
     setattr(jsontext, "_orjson", lambda: None)  # noqa: B010  # as if it were not installed
     rates = {}

@@ -29,11 +29,22 @@ CHECKOUT = Path(__file__).parents[2]
 EXPLAINED = Path(__file__).with_name("explained.toml")
 # The tests that are to find a fault in a module, those that find it soonest first: not all that happen to call it.
 TESTS = {
-    "names": "names hostile_names file_kinds hostile_directories checking",
-    "pruning": "pruning prune model forks",
-    "files": "files tree temporary_files file_kinds hostile_names hostile_directories prune quarantine races checking",
-    "locks": "locks process_locks forks races hostile_names file_kinds",
-    "codec": "codec codec_refusals nesting coercion lazy_records conversion kernel_parity columns",
+    "storage/names": (
+        "storage/names guarantees/hostile_names guarantees/file_kinds guarantees/hostile_directories maintenance/check"
+    ),
+    "sessions/retention": "sessions/retention sessions/pruning model/session guarantees/forks",
+    "storage/tree": (
+        "storage/atomic_write storage/tree storage/temporary_files guarantees/file_kinds guarantees/hostile_names"
+        " guarantees/hostile_directories sessions/pruning maintenance/quarantine guarantees/races maintenance/check"
+    ),
+    "storage/locks": (
+        "storage/locks storage/process_locks guarantees/forks guarantees/races guarantees/hostile_names"
+        " guarantees/file_kinds"
+    ),
+    "codec/documents": (
+        "codec/documents codec/refusals codec/nesting codec/coercion model/records codec/converter"
+        " guarantees/kernel_parity codec/columns"
+    ),
 }
 WARM = "pytest hypothesis attrs cattrs.gen filelock dateutil.parser orjson sqlite3 multiprocessing.util mutmut.state"
 MEMORY = 4 << 30  # bytes: for mutants that loop and collect
@@ -85,7 +96,7 @@ def run_tests(tests: list[str], mutant: str, timeout: float, log: str = os.devnu
 def test_module(module: str, wanted: str) -> list[tuple[Mutant, str]]:
     path = f"oxios_state/{module}.py"
     code = Path(path).read_text(encoding="utf-8")
-    tests = [f"tests/test_{name}.py" for name in TESTS[module].split()]
+    tests = [f"tests/{name.replace('/', '/test_')}.py" for name in TESTS[module].split()]
     mutated, mutants = mutate(path, prepare(code))
     Path(path).write_text(mutated, encoding="utf-8")
     outcomes: list[tuple[Mutant, str]] = []

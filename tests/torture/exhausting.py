@@ -17,7 +17,8 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from oxios_state import CorruptStateError, StateStore, jsontext
+from oxios_state import CorruptStateError, StateStore
+from oxios_state.codec import json_text as jsontext
 
 if TYPE_CHECKING:
     from collections.abc import Callable

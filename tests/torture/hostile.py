@@ -29,16 +29,10 @@ from typing import TYPE_CHECKING, Any
 from hostile_cache import damage_caches
 from mutations import KNOWN, TOKENS, flip, mutate
 
-from oxios_state import (
-    CorruptStateError,
-    PruneConfig,
-    Session,
-    StateStore,
-    UnsupportedValueError,
-    codec,
-    jsontext,
-    sessiontext,
-)
+from oxios_state import CorruptStateError, PruneConfig, Session, StateStore, UnsupportedValueError
+from oxios_state.codec import documents as codec
+from oxios_state.codec import incremental as sessiontext
+from oxios_state.codec import json_text as jsontext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

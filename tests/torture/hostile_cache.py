@@ -23,7 +23,10 @@ from typing import Any
 
 from mutations import flip, mutate
 
-from oxios_state import Session, SessionSummary, StateStore, UserMessage, revisions, summarycache, timestamps
+from oxios_state import Session, SessionSummary, StateStore, UserMessage
+from oxios_state.model import timestamps
+from oxios_state.sessions import summarycache
+from oxios_state.storage import revisions
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.(?:[0-9]{3}){1,3})?Z")
 _TEXT = (str, type(None))

@@ -29,7 +29,9 @@ import attrs
 from operations import Operation
 
 import oxios_state.store
-from oxios_state import PruneConfig, Session, StateError, StateStore, revisions, summarycache
+from oxios_state import PruneConfig, Session, StateError, StateStore
+from oxios_state.sessions import summarycache
+from oxios_state.storage import revisions
 
 CALLS = """
     open openat read write writev pwrite64 pwritev fsync fdatasync rename renameat renameat2 link linkat unlink unlinkat

@@ -12,17 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from oxios_state import (
-    CorruptStateError,
-    PruneConfig,
-    Session,
-    StateStore,
-    UserMessage,
-    codec,
-    revisions,
-    summaries,
-    summarycache,
-)
+from oxios_state import CorruptStateError, PruneConfig, Session, StateStore, UserMessage
+from oxios_state.codec import documents as codec
+from oxios_state.sessions import index as summaries
+from oxios_state.sessions import summarycache
+from oxios_state.storage import revisions
 
 revisions._TICK = revisions._COARSE_TICK = -(
     2**62

@@ -1,0 +1,1 @@
+"""The model to and from the bytes of documents."""

@@ -1,0 +1,1 @@
+"""Checking a store's files, the quarantine, and probing what its directory supports."""

@@ -1,0 +1,1 @@
+"""What is stored: sessions, records and their values. No I/O, and no JSON."""

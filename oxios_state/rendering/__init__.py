@@ -1,0 +1,1 @@
+"""Sessions and stores as HTML, text and Markdown."""

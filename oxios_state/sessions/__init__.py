@@ -1,0 +1,1 @@
+"""What a store does with sessions: load, save, list, search and prune them."""

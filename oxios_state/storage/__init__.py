@@ -1,0 +1,1 @@
+"""Bytes, directories and locks. No JSON."""

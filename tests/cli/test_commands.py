@@ -1,0 +1,662 @@
+"""The command line: what each subcommand prints and does, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import stat
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import oxios_state
+from oxios_state import AgentResponse, Finding, PruneConfig, Session, StateStore
+from oxios_state.cli import console as streams
+from oxios_state.cli import main as cli
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
+HOSTILE = "\x1b[2J\x07\x08\x7f\x9b31m\u202eevil\u2066\r"
+SHOWN = "␛[2J␇␈␡\\u009b31m\\u202eevil\\u2066␍"
+
+BAD = "line 1, column 2: Expecting property name enclosed in double quotes"
+DEVICE = "the name is the name of a device on Windows"
+
+
+@pytest.fixture(autouse=True)
+def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OXIOS_STATE_BASE", str(tmp_path))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StateStore:
+    return StateStore(tmp_path, durable=False, lock_timeout=0.1)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command, and give its exit code and what it printed."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = cli.main(arguments)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+Run = Any  # what the fixture gives
+
+
+def save(store: StateStore, session_id: str, *, days: int = 0, said: str = "Hello", title: str | None = None) -> None:
+    """Save a session that was last changed some days before now."""
+    session = Session("ada", session_id)
+    session.add_user_message(said)
+    session.add_agent_response(AgentResponse("Done"))
+    if title is not None:
+        session.set_metadata("title", title)
+    session.created_at = session.updated_at = datetime.now(UTC) - timedelta(days=days)
+    store.save_session(session)
+
+
+def objects(output: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+# The base directory.
+
+
+def test_the_base_is_that_of_the_option_else_of_the_environment(store: StateStore, run: Run, tmp_path: Path) -> None:
+    save(store, "here")
+    other = tmp_path / "other"
+    save(StateStore(other, durable=False), "there")
+    assert run("list")[1].startswith("here\t")
+    assert run("--base", str(other), "list")[1].startswith("there\t")
+    assert run("list", "--base", str(other))[1].startswith("there\t")
+    assert run("quarantine", "--base", str(other), "list")[0] == 0
+
+
+def test_the_base_may_begin_with_a_tilde(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert run("list", "--base", "~") == (0, "", "")
+
+
+@pytest.mark.parametrize("given", [[], ["--base", ""]])
+def test_without_a_base_the_command_says_what_to_give(
+    given: list[str], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OXIOS_STATE_BASE", "" if not given else "/")
+    code, output, errors = run(*given, "list")
+    assert (code, output) == (2, "")
+    assert "which directory? Give --base, or set OXIOS_STATE_BASE" in errors
+
+
+def test_a_base_that_is_not_there_is_an_error_and_is_not_made(run: Run, tmp_path: Path) -> None:
+    code, output, errors = run("list", "--base", str(tmp_path / "none"))
+    assert (code, output) == (2, "")
+    assert f"no base directory: No such file or directory: {tmp_path / 'none'}" in errors
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_base_that_is_a_file_is_an_error(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, _, errors = run("list", "--base", str(tmp_path / "file"))
+    assert code == 2
+    assert "not a directory" in errors
+
+
+# Usage.
+
+
+def test_the_help_says_what_the_exit_codes_mean(run: Run) -> None:
+    code, output, errors = run("--help")
+    assert (code, errors) == (0, "")
+    for name in ("list", "show", "search", "prune", "check", "quarantine"):
+        assert f"\n    {name} " in output
+    assert "exit codes:\n  0 " in output
+    assert output.isascii()
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "show", "search", "prune", "check", "quarantine list", "quarantine move", "quarantine restore"]
+)
+def test_every_subcommand_has_help_and_takes_json(command: str, run: Run) -> None:
+    code, output, _ = run(*command.split(), "--help")
+    assert code == 0
+    assert "--json" in output
+    assert "--base" in output
+
+
+def test_the_help_of_prune_has_one_look_first(run: Run) -> None:
+    assert "First look: oxios-state prune --dry-run" in " ".join(run("prune", "--help")[1].split())
+
+
+def test_the_version_is_that_of_the_package(run: Run) -> None:
+    assert run("--version") == (0, f"oxios-state {oxios_state.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["frobnicate"],
+        ["quarantine"],
+        ["quarantine", "move"],
+        ["quarantine", "move", "--all", "x"],
+        ["quarantine", "move", "--kind", "odd"],
+        ["quarantine", "restore"],
+        ["show"],
+        ["show", "x", "--json", "--markdown"],
+        ["prune", "--max-sessions", "-1"],
+        ["prune", "--max-sessions", "1.5"],
+        ["prune", "--ttl-hours", "nan"],
+        ["prune", "--ttl-hours", "soon"],
+        ["list", "--odd"],
+        ["list", "--limit", "one"],
+        ["search"],
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_how_it_is_used(arguments: list[str], run: Run) -> None:
+    code, output, errors = run(*arguments)
+    assert (code, output) == (2, "")
+    assert errors.startswith("usage: oxios-state")
+
+
+def test_wrong_arguments_are_told_without_control_characters(run: Run) -> None:
+    code, _, errors = run("list", "--odd" + HOSTILE)
+    assert code == 2
+    assert SHOWN in errors
+    assert all(character.isprintable() or character == "\n" for character in errors)
+
+
+# Listing.
+
+
+def test_list_prints_the_latest_first_as_cells_between_tabs(store: StateStore, run: Run) -> None:
+    save(store, "old", days=2)
+    save(store, "new", days=1)
+    code, output, errors = run("list")
+    assert (code, errors) == (0, "")
+    rows = [line.split("\t") for line in output.splitlines()]
+    assert [[row[0], *row[2:]] for row in rows] == [["new", "1", "ada", "", "Hello"], ["old", "1", "ada", "", "Hello"]]
+    assert rows[0][1] == f"{store.list_sessions()[0].updated_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_list_of_nothing_is_nothing(run: Run, tmp_path: Path) -> None:
+    assert run("list") == (0, "", "")
+    assert run("list", "--json") == (0, "", "")
+    assert os.listdir(tmp_path) == []
+
+
+def test_list_as_json_has_the_fields_of_a_summary(store: StateStore, run: Run) -> None:
+    session = Session("ada", "s", created_at=NOW)
+    session.set_metadata("project_id", "p")
+    session.active_seed_id = "seed"
+    session.updated_at = NOW + timedelta(microseconds=1)
+    store.save_session(session)
+    code, output, _ = run("list", "--json")
+    assert code == 0
+    assert objects(output) == [
+        {
+            "id": "s",
+            "user_id": "ada",
+            "message_count": 0,
+            "active_seed_id": "seed",
+            "project_id": "p",
+            "title": None,
+            "created_at": "2026-03-01T08:00:00Z",
+            "updated_at": "2026-03-01T08:00:00.000001Z",
+        }
+    ]
+
+
+def test_a_file_that_cannot_be_read_is_a_warning_and_the_others_are_listed(store: StateStore, run: Run) -> None:
+    save(store, "good")
+    (store.base_path / "sessions/bad.json").write_text('{"\x1b": }')
+    code, output, errors = run("list")
+    assert code == 0
+    assert output.startswith("good\t")
+    assert output.count("\n") == 1
+    assert errors.startswith("oxios-state: warning: left out of the list of sessions: ")
+    assert "bad.json: line 1, column " in errors
+    assert errors.count("\n") == 1
+
+
+def test_what_would_move_the_cursor_is_escaped_and_stays_in_its_cell(store: StateStore, run: Run) -> None:
+    save(store, "s", title=f"one\ntwo\tthree{HOSTILE}")
+    _, output, _ = run("list")
+    assert output.endswith(f"\tone␊two␉three{SHOWN}\n")
+    (found,) = objects(run("list", "--json")[1])
+    assert found["title"] == f"one\ntwo\tthree{HOSTILE}"
+
+
+def test_list_takes_the_filters_of_the_library(store: StateStore, run: Run) -> None:
+    for name, user, project, day in (("a", "ada", "p", 1), ("b", "ada", "q", 2), ("c", "bob", "p", 3)):
+        session = Session(user, name, created_at=NOW + timedelta(days=day))
+        session.metadata["project_id"] = project
+        store.save_session(session)
+
+    def listed(*arguments: str) -> list[str]:
+        return [found["id"] for found in objects(run("list", "--json", *arguments)[1])]
+
+    assert listed() == ["c", "b", "a"]
+    assert listed("--user", "ada") == ["b", "a"]
+    assert listed("--project", "p") == ["c", "a"]
+    assert listed("--after", "2026-03-03T08:00:00Z") == ["c", "b"]
+    assert listed("--before", "2026-03-03T08:00:00Z") == ["a"]
+    assert listed("--after", "2 March 2026 07:00 +00:00", "--before", "2026-03-04T07:00:00+00:00") == ["b", "a"]
+    assert listed("--limit", "1") == ["c"]
+    assert listed("--user", "ada", "--limit", "1") == ["b"]
+
+
+@pytest.mark.parametrize("command", [["list"], ["search", "x"]])
+@pytest.mark.parametrize("wrong", [["--after", "yesterday"], ["--before", "5/6/2026"], ["--limit", "-1"]])
+def test_what_cannot_be_asked_ends_with_2(command: list[str], wrong: list[str], run: Run) -> None:
+    code, output, errors = run(*command, *wrong)
+    assert (code, output) == (2, "")
+    assert errors.startswith("oxios-state: ")
+    assert errors.count("\n") == 1
+
+
+# Searching.
+
+
+def test_search_prints_where_a_text_is(store: StateStore, run: Run) -> None:
+    save(store, "new", said="Say hello\tto her")
+    save(store, "old", days=2, said="Hello")
+    code, output, errors = run("search", "HELLO")
+    assert (code, errors) == (0, "")
+    assert [line.split("\t") for line in output.splitlines()] == [
+        ["new", "1", "message", "Say hello to her"],
+        ["old", "1", "message", "Hello"],
+    ]
+    assert objects(run("search", "hello", "--json", "--limit", "1")[1]) == [
+        {"session_id": "new", "turn": 0, "where": "message", "index": 0, "snippet": "Say hello to her"}
+    ]
+    assert run("search", "hello", "--before", "1 March 2020") == (1, "", "")
+
+
+def test_search_of_what_nobody_said_ends_with_1(store: StateStore, run: Run) -> None:
+    save(store, "s")
+    assert run("search", "goodbye") == (1, "", "")
+    code, _, errors = run("search", "")
+    assert (code, errors) == (2, "oxios-state: the text to search for is empty\n")
+
+
+# Showing.
+
+
+def test_show_as_json_is_the_document(store: StateStore, run: Run) -> None:
+    source = Path(__file__).parents[2] / "docs/sample_state/sessions/typical.json"
+    shutil.copytree(source.parent, store.base_path / "sessions")
+    code, output, errors = run("show", "typical", "--json")
+    assert (code, errors) == (0, "")
+    assert json.loads(output) == json.loads(source.read_text())
+    assert output.count("\n") == 1
+
+
+def test_json_is_ascii_without_control_characters(store: StateStore, run: Run) -> None:
+    save(store, "s", said=HOSTILE + "é\u2028")
+    _, output, _ = run("show", "s", "--json")
+    assert output.rstrip("\n").isprintable()
+    assert output.isascii()
+    assert json.loads(output)["user_messages"][0]["content"] == HOSTILE + "é\u2028"
+
+
+def test_show_prints_the_text_form(store: StateStore, run: Run) -> None:
+    save(store, "s", said="List the files")
+    code, output, errors = run("show", "s")
+    assert (code, errors) == (0, "")
+    assert output == f"{store.load_session('s')}\n"
+
+
+def test_show_as_markdown_is_the_transcript(store: StateStore, run: Run) -> None:
+    save(store, "s", said="List the files")
+    session = store.load_session("s")
+    assert session is not None
+    assert run("show", "s", "--markdown") == (0, session.to_markdown().rstrip("\n") + "\n", "")
+
+
+@pytest.mark.parametrize("form", [[], ["--markdown"], ["--html", "-"]])
+def test_no_form_of_a_session_has_control_characters(form: list[str], store: StateStore, run: Run) -> None:
+    session = Session(HOSTILE, "s")
+    session.add_user_message(HOSTILE)
+    session.add_agent_response(AgentResponse(HOSTILE))
+    session.extend_trajectory([oxios_state.TrajectoryStepRecord(HOSTILE, {HOSTILE: HOSTILE}, HOSTILE)])
+    session.set_metadata("title", HOSTILE)
+    store.save_session(session)
+    code, output, _ = run("show", "s", *form)
+    assert code == 0
+    assert "evil" in output
+    assert not set(output) & (set(HOSTILE) - set("evil[231mJ"))
+
+
+def test_show_writes_a_complete_page_for_its_owner_only(store: StateStore, run: Run, tmp_path: Path) -> None:
+    save(store, "a<b>&c", said="List the files")
+    page = tmp_path / "page.html"
+    assert run("show", "a<b>&c", "--html", str(page)) == (0, "", "")
+    text = page.read_text("utf-8")
+    assert text.startswith("<!DOCTYPE html>\n<html>\n<head>\n<meta charset")
+    assert "<title>Session a&lt;b&gt;&amp;c</title>" in text
+    assert "List the files" in text
+    assert text.endswith("</body>\n</html>\n")
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert run("show", "a<b>&c", "--html", "-") == (0, text, "")
+
+
+def test_a_page_lets_nothing_be_run_or_loaded(store: StateStore, run: Run) -> None:
+    save(store, "s", said="<script>1</script><img src='https://example.org/x.png'>")
+    _, text, _ = run("show", "s", "--html", "-")
+    policy = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text.partition("<body")[0])
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+    assert not re.search(r"<(?:script|img)", text)
+
+
+def test_a_page_that_cannot_be_written_is_a_failure(store: StateStore, run: Run, tmp_path: Path) -> None:
+    save(store, "s")
+    code, _, errors = run("show", "s", "--html", str(tmp_path / "none" / "page.html"))
+    assert code == 3
+    assert "No such file or directory" in errors
+
+
+def test_a_session_that_is_not_there_ends_with_1(run: Run) -> None:
+    assert run("show", "nobody") == (1, "", "oxios-state: there is no session nobody\n")
+
+
+def test_a_session_that_cannot_be_read_ends_with_3(store: StateStore, run: Run) -> None:
+    save(store, "s")
+    (store.base_path / "sessions/s.json").write_text("{")
+    code, output, errors = run("show", "s")
+    assert (code, output) == (3, "")
+    assert "s.json: line 1, column 2: " in errors
+
+
+def test_an_id_that_is_not_allowed_ends_with_3_and_is_told_without_control_characters(run: Run) -> None:
+    code, output, errors = run("show", f"../{HOSTILE}")
+    assert (code, output) == (3, "")
+    assert errors.rstrip("\n").isprintable()
+
+
+# Pruning.
+
+
+@pytest.fixture
+def three(store: StateStore) -> StateStore:
+    save(store, "new")
+    save(store, "old", days=30)
+    save(store, "older", days=60)
+    return store
+
+
+def ids(store: StateStore) -> list[str]:
+    return [summary.id for summary in store.list_sessions()]
+
+
+def test_a_dry_run_prints_what_would_go_and_removes_nothing(three: StateStore, run: Run) -> None:
+    code, output, errors = run("prune", "--dry-run")
+    assert (code, errors) == (0, "")
+    assert [line.split("\t")[0] for line in output.splitlines()] == ["older", "old"]
+    assert [(found["id"], found["removed"]) for found in objects(run("prune", "--dry-run", "--json")[1])] == [
+        ("older", False),
+        ("old", False),
+    ]
+    assert ids(three) == ["new", "old", "older"]
+
+
+def test_prune_does_what_it_is_told_where_nobody_can_be_asked(three: StateStore, run: Run) -> None:
+    code, output, errors = run("prune", "--json")
+    assert (code, errors) == (0, "")
+    assert [(found["id"], found["removed"]) for found in objects(output)] == [("older", True), ("old", True)]
+    assert ids(three) == ["new"]
+
+
+def test_the_rules_are_those_of_the_options(three: StateStore, run: Run) -> None:
+    assert run("prune", "--max-sessions", "0", "--ttl-hours", "0")[1] == ""
+    assert run("prune", "--max-sessions", "2", "--ttl-hours", "0")[1].startswith("older\t")
+    assert run("prune", "--max-sessions", "0", "--ttl-hours", "700.5")[1].startswith("old\t")
+    assert ids(three) == ["new"]
+
+
+def test_the_usual_rules_are_those_of_the_library(run: Run) -> None:
+    output = " ".join(run("prune", "--help")[1].split())
+    assert f"(default: {PruneConfig().max_sessions})" in output
+    assert f"(default: {PruneConfig().ttl_hours})" in output
+
+
+def test_an_archive_gets_what_is_pruned(three: StateStore, run: Run) -> None:
+    assert run("prune", "--archive", "archive/sessions")[0] == 0
+    assert three.list_category("archive/sessions") == ["old", "older"]
+    code, _, errors = run("prune", "--archive", "sessions")
+    assert code == 3
+    assert "their own category" in errors
+
+
+def test_a_prune_that_fails_says_how_far_it_came(three: StateStore, run: Run) -> None:
+    old = three.base_path / "sessions/old.json"
+    old.rename(three.base_path / "elsewhere.json")
+    old.symlink_to(three.base_path / "elsewhere.json")
+    code, _, errors = run("prune", "--archive", "archive")
+    assert code == 3
+    assert "a symbolic link is not archived" in errors
+    assert errors.endswith("1 sessions were removed, 1 could not be\n")
+
+
+# Checking and quarantine.
+
+
+@pytest.fixture
+def broken(store: StateStore) -> StateStore:
+    save(store, "good")
+    (store.base_path / "sessions/bad.json").write_text("{")
+    (store.base_path / "sessions/con.md").write_text("")
+    return store
+
+
+def test_check_prints_a_line_for_each_problem_and_ends_with_1(broken: StateStore, run: Run) -> None:
+    code, output, errors = run("check")
+    assert (code, errors) == (1, "")
+    assert sorted(output.splitlines()) == [
+        f"sessions/bad.json: corrupt: {BAD} (mend it by hand, or quarantine it)",
+        f"sessions/con.md: portability: {DEVICE} (rename it before the directory goes to such a system)",
+    ]
+
+
+def test_check_as_json_has_the_fields_of_a_problem(broken: StateStore, run: Run) -> None:
+    code, output, _ = run("check", "--json")
+    assert code == 1
+    (found,) = (found for found in objects(output) if found["kind"] == "corrupt")
+    assert found == {
+        "path": "sessions/bad.json",
+        "kind": "corrupt",
+        "reason": BAD,
+        "remedy": "mend it by hand, or quarantine it",
+    }
+
+
+def test_check_of_what_is_well_ends_with_0(store: StateStore, run: Run) -> None:
+    save(store, "good")
+    assert run("check") == (0, "", "")
+
+
+@pytest.fixture
+def probed(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
+    """What a probe finds."""
+    findings = [
+        Finding("locks", holds=True, detail="good"),
+        Finding("names", holds=False, detail="b\x1bad"),
+        Finding("mount", holds=None, detail="untold"),
+    ]
+    monkeypatch.setattr(StateStore, "probe", lambda _: findings)
+    return findings
+
+
+REMEDY = "move the directory to a file system that has this, or mount this one so that it does"
+
+
+def test_check_prints_first_what_the_probe_finds(broken: StateStore, probed: list[Finding], run: Run) -> None:
+    code, output, errors = run("check", "--probe")
+    assert (code, errors) == (1, "")
+    lines = output.splitlines()
+    assert lines[:3] == ["locks: yes, good", f"names: no, b␛ad ({REMEDY})", "mount: note, untold"]
+    assert len(lines) == 5
+
+
+def test_check_as_json_has_the_fields_of_a_finding(store: StateStore, probed: list[Finding], run: Run) -> None:
+    code, output, _ = run("check", "--probe", "--json")
+    assert code == 1
+    assert objects(output) == [
+        {"what": "locks", "holds": True, "detail": "good", "remedy": None},
+        {"what": "names", "holds": False, "detail": "b\x1bad", "remedy": REMEDY},
+        {"what": "mount", "holds": None, "detail": "untold", "remedy": None},
+    ]
+    probed.pop(1)
+    assert run("check", "--probe")[0] == 0
+
+
+def test_check_probes_only_if_it_is_asked_to(store: StateStore, run: Run) -> None:
+    assert run("check") == (0, "", "")
+    assert os.listdir(store.base_path) == []
+    assert run("check", "--probe")[1].startswith("locks between processes: yes, ")
+
+
+def test_a_file_is_moved_as_check_names_it_and_put_back(broken: StateStore, run: Run) -> None:
+    code, output, errors = run("quarantine", "move", "sessions/bad.json")
+    assert (code, errors) == (0, "")
+    entry, _, place, reason = output.split("\t")
+    assert (place, reason) == ("sessions/bad.json", f"{BAD}\n")
+    assert not (broken.base_path / place).exists()
+    assert run("quarantine", "list") == (0, output, "")
+    assert run("quarantine", "restore", entry) == (0, output, "")
+    assert (broken.base_path / place).read_text() == "{"
+    assert run("quarantine", "list") == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "moved"),
+    [
+        (["--all"], ["sessions/bad.json"]),  # what is sound on this system stays
+        (["--kind", "corrupt"], ["sessions/bad.json"]),
+        (["--kind", "orphan"], []),
+        (["--kind", "corrupt", "--kind", "portability"], ["sessions/bad.json", "sessions/con.md"]),
+        (["sessions/con.md", "sessions/bad.json"], ["sessions/bad.json", "sessions/con.md"]),
+    ],
+)
+def test_what_is_chosen_is_moved(chosen: list[str], moved: list[str], broken: StateStore, run: Run) -> None:
+    code, output, _ = run("quarantine", "move", "--json", *chosen)
+    assert code == 0
+    assert sorted(found["path"] for found in objects(output)) == moved
+    assert len(broken.check()) == 2 - len(moved)
+
+
+def test_an_entry_as_json_says_what_it_is(broken: StateStore, run: Run) -> None:
+    (moved,) = objects(run("quarantine", "move", "--json", str(broken.base_path / "sessions/bad.json"))[1])
+    (listed,) = objects(run("quarantine", "list", "--json")[1])
+    (entry,) = broken.quarantined()
+    assert listed == moved
+    assert moved == {
+        "entry": entry.content.parent.name,
+        "path": "sessions/bad.json",
+        "reason": entry.reason,
+        "since": entry.since.isoformat().replace("+00:00", "Z"),
+    }
+    assert objects(run("quarantine", "restore", "--json", moved["entry"])[1]) == [moved]
+
+
+def test_what_check_does_not_find_is_not_moved_and_the_rest_is(broken: StateStore, run: Run) -> None:
+    code, output, errors = run("quarantine", "move", "sessions/good.json", "sessions/bad.json", "none")
+    assert code == 1
+    assert "\tsessions/bad.json\t" in output
+    assert errors == (
+        "oxios-state: the check finds nothing wrong with sessions/good.json\n"
+        "oxios-state: the check finds nothing wrong with none\n"
+    )
+    assert ids(broken) == ["good"]
+
+
+def test_a_file_with_two_problems_is_moved_once(store: StateStore, run: Run) -> None:
+    save(store, "good")
+    (store.base_path / "sessions/con.json").write_text("{")
+    assert len(store.check()) == 2
+    code, output, errors = run("quarantine", "move", "--all")
+    assert (code, output.count("\n"), errors) == (0, 1, "")
+
+
+def test_a_file_whose_name_cannot_be_seen_is_moved_by_the_name_that_is_printed(store: StateStore, run: Run) -> None:
+    save(store, "good")
+    name = os.fsencode(store.base_path) + b"/sessions/\x1b\xff\xe2\x80\xae.json"
+    try:
+        os.close(os.open(name, os.O_CREAT))
+    except OSError:
+        pytest.skip("the file system takes UTF-8 only")
+    code, output, _ = run("check")
+    assert code == 1
+    place = output.partition(": ")[0]
+    assert output.replace("\n", "").isprintable()
+    code, output, errors = run("quarantine", "move", place)
+    assert (code, errors) == (0, "")
+    assert f"\t{place}\t" in output
+    assert not os.path.lexists(name)
+    assert run("quarantine", "restore", output.split()[0])[0] == 0
+    assert os.path.lexists(name)
+
+
+def test_an_entry_that_is_not_there_ends_with_1_and_one_that_cannot_go_back_with_3(
+    broken: StateStore, run: Run
+) -> None:
+    entry = run("quarantine", "move", "sessions/bad.json")[1].split()[0]
+    assert run("quarantine", "restore", "none") == (1, "", "oxios-state: there is no entry none in quarantine\n")
+    (broken.base_path / "sessions/bad.json").write_text("another")
+    code, output, errors = run("quarantine", "restore", "none", entry)
+    assert (code, output) == (3, "")
+    assert "File exists" in errors
+
+
+def test_an_entry_with_a_forged_place_is_listed_and_not_put_there(broken: StateStore, run: Run) -> None:
+    entry = run("quarantine", "move", "sessions/bad.json")[1].split()[0]
+    reason = broken.base_path / ".oxios_state/quarantine" / entry / "reason.json"
+    reason.write_text(reason.read_text().replace("sessions/bad.json", "/etc/passwd"))
+    assert "\t/etc/passwd\t" in run("quarantine", "list")[1]
+    code, _, errors = run("quarantine", "restore", entry)
+    assert code == 3
+    assert "not a document of" in errors
+
+
+def test_commands_that_read_write_nothing_outside_the_librarys_own_directory(broken: StateStore, run: Run) -> None:
+    def state() -> dict[Path, tuple[int, bytes]]:
+        files = (path for path in broken.base_path.rglob("*") if path.is_file() and ".oxios_state" not in path.parts)
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+    before = state()
+    for command in ("list", "show good", "search o", "prune --dry-run", "check", "quarantine list"):
+        assert run(*command.split())[0] < 3
+    assert state() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        ("list", "reading"),
+        ("search o", "searching"),
+        ("prune --dry-run", "pruning"),
+        ("prune", "pruning"),
+        ("check", "checking"),
+        ("quarantine move --all", "checking"),
+    ],
+)
+def test_long_work_shows_how_far_it_is(
+    command: str, what: str, three: StateStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = io.StringIO()
+    monkeypatch.setattr(errors, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", errors)
+    monkeypatch.setattr(streams, "_PATIENCE", 0)
+    run(*command.split())
+    assert re.search(f"\r{what}: [1-4] of [1-4]\r {{10,}}\r", errors.getvalue())

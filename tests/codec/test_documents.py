@@ -1,0 +1,423 @@
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import attrs
+import pytest
+from cattrs import ClassValidationError
+
+import oxios_state
+from oxios_state import (
+    AgentResponse,
+    CorruptStateError,
+    Session,
+    SessionId,
+    Timestamp,
+    TrajectoryStepRecord,
+    UnsupportedValueError,
+    UserMessage,
+)
+from oxios_state.codec import documents as codec
+from oxios_state.codec import incremental as sessiontext
+from oxios_state.codec import json_text as jsontext
+from oxios_state.storage.revisions import Revision
+
+PATH = Path("sessions/s.json")
+KERNEL = Path(__file__).parents[1] / "data" / "kernel"
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+both_engines = pytest.mark.usefixtures("engine")
+
+
+def full_document() -> dict[str, Any]:
+    """Make a session document with every known key, in the contract's order."""
+    return {
+        "id": "s",
+        "user_id": "u",
+        "user_messages": [{"content": "hello", "timestamp": "2026-03-01T08:00:00.000000001Z"}],
+        "agent_responses": [
+            {
+                "content": "hi",
+                "session_id": "s",
+                "seed_id": "seed",
+                "phase_reached": "done",
+                "evaluation_passed": True,
+                "timestamp": "2026-03-01T08:00:01Z",
+            }
+        ],
+        "trajectory_steps": [
+            {
+                "tool_name": "grep",
+                "tool_args": {"z": [1, 2.5, None], "a": {}},
+                "output_summary": "2 lines",
+                "duration_ms": 18446744073709551615,
+                "is_error": False,
+                "tool_call_id": "call-1",
+                "timestamp": "2026-03-01T08:00:02.500Z",
+            }
+        ],
+        "active_seed_id": "seed",
+        "active_persona_id": "persona",
+        "created_at": "2026-03-01T08:00:00Z",
+        "updated_at": "2026-03-01T08:00:02.500123Z",
+        "metadata": {"title": "A title", "a": {"b": [True, None]}},
+    }
+
+
+def to_bytes(document: Any) -> bytes:
+    return json.dumps(document, indent=2, ensure_ascii=False).encode()
+
+
+def decode(document: Any) -> Session:
+    return codec.decode_session(to_bytes(document), PATH)
+
+
+def reencode(document: Any) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(bytes(sessiontext.encode(decode(document), PATH)))
+    return value
+
+
+# The kernel's own files.
+
+
+@both_engines
+@pytest.mark.parametrize("path", sorted(KERNEL.rglob("*.json")), ids=lambda path: str(path.relative_to(KERNEL)))
+def test_a_file_of_the_kernel_survives_to_the_byte(path: Path) -> None:
+    raw = path.read_bytes()
+    assert codec.encode_json(codec.decode_json(raw, Any, path), path) == raw
+    if path.parent.name == "sessions":
+        session = codec.decode_session(raw, path)
+        assert bytes(sessiontext.encode(session, path)) == raw
+        assert session.id == unquote(path.stem)
+
+
+@both_engines
+def test_a_full_document_survives_to_the_byte() -> None:
+    raw = to_bytes(full_document())
+    session = codec.decode_session(raw, PATH)
+    assert bytes(sessiontext.encode(session, PATH)) == raw
+    assert type(session.id) is SessionId
+    assert session.user_messages[0] == UserMessage(
+        "hello", timestamp=Timestamp(2026, 3, 1, 8, tzinfo=UTC, nanosecond=1)
+    )
+    assert session.agent_responses[0].evaluation_passed is True
+    assert session.trajectory_steps[0].duration_ms == 2**64 - 1
+    assert session.revision is None
+
+
+# The table of keys: (what holds the key, the key, what it is when absent, whether null is allowed, wrong values).
+
+CORRUPT = "corrupt"
+SESSION, MESSAGE, RESPONSE, STEP = "$", "$.user_messages[0]", "$.agent_responses[0]", "$.trajectory_steps[0]"
+NO_STRINGS = [1, 1.5, True, ["a"], {}]
+NO_ARRAYS = [1, True, "", "ab", {}]
+NO_MOMENTS = [1, True, [], "", "2026-03-01T08:00:00", "2026-03-01", "2026-02-30T08:00:00Z"]
+KEYS: list[tuple[str, str, Any, bool, list[Any]]] = [
+    (SESSION, "id", CORRUPT, False, NO_STRINGS),
+    (SESSION, "user_id", CORRUPT, False, NO_STRINGS),
+    (SESSION, "user_messages", [], False, NO_ARRAYS),
+    (SESSION, "agent_responses", [], False, NO_ARRAYS),
+    (SESSION, "trajectory_steps", [], False, NO_ARRAYS),
+    (SESSION, "active_seed_id", None, True, NO_STRINGS),
+    (SESSION, "active_persona_id", None, True, NO_STRINGS),
+    (SESSION, "created_at", CORRUPT, False, NO_MOMENTS),
+    (SESSION, "updated_at", CORRUPT, False, NO_MOMENTS),
+    (SESSION, "metadata", {}, False, [1, True, "", "ab", [], [["a", 1]]]),
+    (MESSAGE, "content", CORRUPT, False, NO_STRINGS),
+    (MESSAGE, "timestamp", CORRUPT, False, NO_MOMENTS),
+    (RESPONSE, "content", CORRUPT, False, NO_STRINGS),
+    (RESPONSE, "session_id", None, True, NO_STRINGS),
+    (RESPONSE, "seed_id", None, True, NO_STRINGS),
+    (RESPONSE, "phase_reached", None, True, NO_STRINGS),
+    (RESPONSE, "evaluation_passed", None, True, [0, 1, 1.0, "true", [], {}]),
+    (RESPONSE, "timestamp", CORRUPT, False, NO_MOMENTS),
+    (STEP, "tool_name", CORRUPT, False, NO_STRINGS),
+    (STEP, "tool_args", CORRUPT, True, []),
+    (STEP, "output_summary", CORRUPT, False, NO_STRINGS),
+    (STEP, "duration_ms", CORRUPT, False, [12.0, "12", True, -1, 2**64, [], {}]),
+    (STEP, "is_error", CORRUPT, False, ["false", 0, 1, 0.0, [], {}]),
+    (STEP, "tool_call_id", CORRUPT, False, NO_STRINGS),
+    (STEP, "timestamp", CORRUPT, False, NO_MOMENTS),
+]
+
+
+def holder(document: dict[str, Any], where: str) -> dict[str, Any]:
+    found: dict[str, Any] = document if where == SESSION else document[where[2:-3]][0]
+    return found
+
+
+def value_of(session: Session, where: str, key: str) -> Any:
+    return getattr(session if where == SESSION else getattr(session, where[2:-3])[0], key)
+
+
+def refusal(document: Any) -> CorruptStateError:
+    with pytest.raises(CorruptStateError) as caught:
+        decode(document)
+    assert caught.value.path == PATH
+    return caught.value
+
+
+@pytest.mark.parametrize(("where", "key"), [row[:2] for row in KEYS if row[2] is CORRUPT])
+def test_a_missing_key_is_corrupt(where: str, key: str) -> None:
+    document = full_document()
+    del holder(document, where)[key]
+    error = refusal(document)
+    assert (error.json_path, error.reason) == (f"{where}.{key}", "the key is missing")
+
+
+@pytest.mark.parametrize(("where", "key", "default"), [row[:3] for row in KEYS if row[2] is not CORRUPT])
+def test_a_key_that_may_be_missing_has_a_default(where: str, key: str, default: object) -> None:
+    document = full_document()
+    del holder(document, where)[key]
+    assert value_of(decode(document), where, key) == default
+
+
+@pytest.mark.parametrize(("where", "key"), [row[:2] for row in KEYS if row[3]])
+def test_null_is_none_where_it_is_allowed(where: str, key: str) -> None:
+    document = full_document()
+    holder(document, where)[key] = None
+    assert value_of(decode(document), where, key) is None
+
+
+@pytest.mark.parametrize(("where", "key"), [row[:2] for row in KEYS if not row[3]])
+def test_null_is_corrupt_where_it_is_not_allowed(where: str, key: str) -> None:
+    document = full_document()
+    holder(document, where)[key] = None
+    error = refusal(document)
+    assert error.json_path == f"{where}.{key}"
+    assert error.reason.endswith("is expected, not null")
+
+
+@pytest.mark.parametrize(
+    ("where", "key", "value"), [(where, key, value) for where, key, _, _, wrong in KEYS for value in wrong]
+)
+def test_a_value_of_another_type_is_corrupt_and_never_coerced(where: str, key: str, value: Any) -> None:
+    document = full_document()
+    holder(document, where)[key] = value
+    error = refusal(document)
+    assert error.json_path == f"{where}.{key}"
+    assert error.reason
+    assert (error.line, error.column) == (None, None)
+
+
+@pytest.mark.parametrize("document", [None, True, 1, 1.0, "s", [], [["id", "s"]]])
+def test_a_session_that_is_no_object_is_corrupt(document: Any) -> None:
+    error = refusal(document)
+    assert error.json_path == "$"
+    assert error.reason.startswith("an object is expected, not ")
+
+
+@pytest.mark.parametrize("key", ["user_messages", "agent_responses", "trajectory_steps"])
+@pytest.mark.parametrize("record", [None, 1, "content", []])
+def test_a_record_that_is_no_object_is_corrupt(key: str, record: Any) -> None:
+    document = full_document()
+    document[key].append(record)
+    error = refusal(document)
+    assert error.json_path == f"$.{key}[1]"
+    assert error.reason.startswith("an object is expected, not ")
+
+
+def test_all_faults_of_a_document_are_told_at_once() -> None:
+    document = full_document()
+    document["user_id"] = 1
+    document["user_messages"] += [{"content": "x"}, {"content": None, "timestamp": "2026-03-01T08:00:00Z"}]
+    error = refusal(document)
+    assert error.json_path == "$.user_id"
+    assert error.reason == (
+        "a string is expected, not an integer"
+        "; $.user_messages[1].timestamp: the key is missing"
+        "; $.user_messages[2].content: a string is expected, not null"
+    )
+    assert str(error) == f"{PATH}: $.user_id: {error.reason}"
+
+
+@both_engines
+def test_what_is_empty_is_written_or_left_out_as_the_table_says() -> None:
+    session = Session("u", "s", created_at=NOON)
+    session.agent_responses.append(AgentResponse("hi", timestamp=NOON))
+    assert bytes(sessiontext.encode(session, PATH)).decode() == (
+        """{
+  "id": "s",
+  "user_id": "u",
+  "user_messages": [],
+  "agent_responses": [
+    {
+      "content": "hi",
+      "session_id": null,
+      "seed_id": null,
+      "phase_reached": null,
+      "evaluation_passed": null,
+      "timestamp": "2026-03-01T12:00:00Z"
+    }
+  ],
+  "created_at": "2026-03-01T12:00:00Z",
+  "updated_at": "2026-03-01T12:00:00Z",
+  "metadata": {}
+}"""
+    )
+
+
+def test_the_keys_are_written_in_the_order_of_the_table_however_they_were_found() -> None:
+    document = full_document()
+    shuffled = dict(reversed(document.items()))
+    for key in ("user_messages", "agent_responses", "trajectory_steps"):
+        shuffled[key] = [dict(reversed(record.items())) for record in shuffled[key]]
+    assert bytes(sessiontext.encode(decode(shuffled), PATH)) == to_bytes(document)
+
+
+def test_a_tool_call_id_need_not_be_unique_and_tool_args_may_be_any_json() -> None:
+    document = full_document()
+    step = document["trajectory_steps"][0]
+    values: list[Any] = ["", "text", [], [[]], {}, 0, 1.5, False, None]
+    document["trajectory_steps"] = [step | {"tool_args": value} for value in values]
+    assert bytes(sessiontext.encode(decode(document), PATH)) == to_bytes(document)
+
+
+# Unknown keys.
+
+UNKNOWN = {
+    "project_id": "p",
+    "reasoning_records": [{"z": 1.0, "a": [None, {"k": 2**64 - 1}]}],
+    "extra": 5,  # this and the next two are names of fields, too
+    "revision": "r1",
+    "seed_id_absent": 2,
+    "": [],
+}
+
+
+@both_engines
+@pytest.mark.parametrize("where", [SESSION, MESSAGE, RESPONSE, STEP])
+def test_unknown_keys_survive_untouched_after_the_known_ones(where: str) -> None:
+    document = full_document()
+    holder(document, where).update(UNKNOWN)
+    raw = to_bytes(document)
+    session = codec.decode_session(raw, PATH)
+    assert value_of(session, where, "extra") == UNKNOWN
+    assert bytes(sessiontext.encode(session, PATH)) == raw
+    first = full_document()
+    found = holder(first, where)
+    known = dict(found)
+    found.clear()
+    found.update(UNKNOWN | known)  # the unknown ones first, as found
+    assert bytes(sessiontext.encode(decode(first), PATH)) == raw
+
+
+def test_unknown_keys_do_not_disturb_a_change() -> None:
+    session = decode(full_document() | {"parent_session_id": "p"})
+    session.add_user_message("more")
+    session.active_seed_id = None
+    document = json.loads(bytes(sessiontext.encode(session, PATH)))
+    assert list(document)[-2:] == ["metadata", "parent_session_id"]
+    assert "active_seed_id" not in document
+
+
+def test_an_unknown_key_never_takes_the_place_of_a_known_one() -> None:
+    session = decode(full_document())
+    session.extra["user_id"] = "somebody else"
+    with pytest.raises(UnsupportedValueError, match=r"\$\.user_id: 'extra' must not hold what is a field"):
+        bytes(sessiontext.encode(session, PATH))
+
+
+def test_a_hook_of_the_users_does_not_change_the_kernels_documents() -> None:
+    document = full_document()
+    hooks = oxios_state.converter.copy()
+    oxios_state.converter.register_unstructure_hook(datetime, lambda moment: moment.strftime("%d.%m.%Y"))
+    oxios_state.converter.register_structure_hook(datetime, lambda text, _: datetime.strptime(text, "%d.%m.%Y%z"))
+    try:
+        assert reencode(document) == document
+    finally:
+        oxios_state.converter.register_unstructure_hook(datetime, hooks.get_unstructure_hook(datetime))
+        oxios_state.converter.register_structure_hook(datetime, hooks.get_structure_hook(datetime))
+
+
+@both_engines
+def test_a_seed_id_that_was_absent_stays_absent_until_it_is_set() -> None:
+    document = full_document()
+    del document["agent_responses"][0]["seed_id"]
+    session = decode(document)
+    response = session.agent_responses[0]
+    assert bytes(sessiontext.encode(session, PATH)) == to_bytes(document)
+    assert response == attrs.evolve(response, seed_id_absent=False)
+    session.agent_responses[0] = attrs.evolve(response, phase_reached=None)
+    assert "seed_id" not in json.loads(bytes(sessiontext.encode(session, PATH)))["agent_responses"][0]
+    session.agent_responses[0] = attrs.evolve(response, seed_id="new")
+    assert list(json.loads(bytes(sessiontext.encode(session, PATH)))["agent_responses"][0])[2] == "seed_id"
+    null = full_document()
+    null["agent_responses"][0]["seed_id"] = None
+    assert reencode(null) == null
+
+
+def test_a_session_is_written_by_orjson_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("orjson", reason="orjson, the optional extra `fast`, is not installed")
+    session = decode(full_document())
+    monkeypatch.setattr(jsontext, "_write", lambda *_: pytest.fail("written by the standard library's engine"))
+    assert json.loads(bytes(sessiontext.encode(session, PATH))) == full_document()
+
+
+def test_a_record_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = decode(full_document())
+    first = sessiontext.encode(session, PATH)
+    session.revision = Revision(None, first)
+    written, document = [], codec.record_document
+
+    def count(record: object) -> dict[str, Any]:
+        written.append(record)
+        return document(record)
+
+    monkeypatch.setattr(codec, "record_document", count)
+    assert [bytes(sessiontext.encode(same, PATH)) for same in [session, copy.deepcopy(session)]] == [bytes(first)] * 2
+    session.add_user_message("new")
+    assert bytes(sessiontext.encode(session, PATH)) != bytes(first)
+    assert written == [session.user_messages[-1]]
+    unpickled = pickle.loads(pickle.dumps(session))
+    assert bytes(sessiontext.encode(unpickled, PATH)) == bytes(sessiontext.encode(session, PATH))
+
+
+def test_what_is_made_of_a_record_is_written_afresh() -> None:
+    session = decode(full_document())
+    session.revision = Revision(None, sessiontext.encode(session, PATH))
+    session.user_messages[0] = attrs.evolve(session.user_messages[0], content="changed")
+    assert b'"changed"' in bytes(sessiontext.encode(session, PATH))
+
+
+# The kernel's classes in documents of other categories, and by the public converter.
+
+
+@pytest.mark.parametrize("changes", [{}, {"trajectory_steps": [], "active_seed_id": None}, {"new": 1}])
+def test_a_session_in_any_document_is_written_and_read_as_in_its_own(changes: dict[str, Any]) -> None:
+    session = decode(full_document() | changes)
+    raw = bytes(sessiontext.encode(session, PATH))
+    assert codec.encode_json(session, PATH) == raw
+    assert json.loads(codec.encode_json({"all": [session]}, PATH)) == {"all": [json.loads(raw)]}
+    assert codec.decode_json(raw, Session, PATH) == session
+
+
+def test_the_converter_of_all_stores_gives_a_session_id_as_a_plain_string() -> None:
+    # Serialisers of exact types refuse any other.
+    assert type(oxios_state.converter.unstructure(SessionId("s"))) is str
+
+
+def test_a_record_in_any_document_is_written_as_in_its_session() -> None:
+    document = full_document()
+    for key in ("user_messages", "agent_responses", "trajectory_steps"):
+        document[key][0]["new"] = [1]
+        assert json.loads(codec.encode_json(getattr(decode(document), key)[0], PATH)) == document[key][0]
+
+
+@pytest.mark.parametrize("value", [-1, 2**64])
+def test_a_duration_out_of_range_says_what_is_expected(value: int) -> None:
+    step = full_document()["trajectory_steps"][0] | {"duration_ms": value}
+    with pytest.raises(ClassValidationError) as caught:
+        oxios_state.converter.structure(step, TrajectoryStepRecord)
+    (error,) = caught.value.exceptions
+    assert str(error) == f"an integer from 0 to 2^64-1 is expected, not {value}"
+
+
+def test_the_longest_duration_is_read() -> None:
+    step = full_document()["trajectory_steps"][0] | {"duration_ms": 2**64 - 1, "new": "not of the quick kind"}
+    assert oxios_state.converter.structure(step, TrajectoryStepRecord).duration_ms == 2**64 - 1

@@ -1,0 +1,238 @@
+"""What is written of a session is what a fresh encoding of it is, however it came about and whatever of it is kept."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta, timezone
+from enum import IntEnum
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oxios_state import (
+    AgentResponse,
+    Session,
+    StateStore,
+    Timestamp,
+    TrajectoryStepRecord,
+    UnsupportedValueError,
+    UserMessage,
+)
+from oxios_state.codec import documents as codec
+from oxios_state.codec import incremental as sessiontext
+from oxios_state.codec import json_text as jsontext
+from oxios_state.model.immutable import thaw
+from oxios_state.sessions import cache as recent
+from oxios_state.storage import atomic_write as staging
+from oxios_state.storage.revisions import Revision
+
+PATH = Path("sessions/s.json")
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ELSEWHERE = timezone(timedelta(hours=5))
+CLASSES: dict[str, type[Any]] = codec.RECORDS
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+class Word(str):
+    __slots__ = ()
+
+
+values: st.SearchStrategy[Any] = st.sampled_from(
+    ["x", 1, None, True, 1.5, 1e300, [], {}, (1, 2), Word("w"), Level.HIGH, {"a": [{"b": ()}]}, "\u00e9\n\U0001f680"]
+)
+times = st.sampled_from([NOON, NOON.astimezone(ELSEWHERE), Timestamp(2026, 3, 1, nanosecond=7, tzinfo=UTC)])
+extras = st.dictionaries(st.sampled_from(["new", "x y"]), values, max_size=1)
+records: dict[str, st.SearchStrategy[Any]] = {
+    "user_messages": st.builds(UserMessage, st.sampled_from(["hi", Word("w")]), timestamp=times, extra=extras),
+    "agent_responses": st.builds(
+        AgentResponse,
+        st.just("ok"),
+        seed_id=st.sampled_from([None, "s"]),
+        seed_id_absent=st.booleans(),
+        timestamp=times,
+        extra=extras,
+    ),
+    "trajectory_steps": st.builds(TrajectoryStepRecord, st.just("t"), values, timestamp=times, extra=extras),
+}
+
+
+def freshly(session: Session) -> bytes:
+    """Write a session without any of what `sessiontext` does."""
+    document = codec.session_document(session)
+    for key in CLASSES:
+        if key in document:
+            document[key] = [codec.record_document(record) for record in document[key]]
+    return jsontext.encode(document, PATH)
+
+
+def exactly(value: Any) -> Any:
+    """Give what tells values apart down to their types, and the order of keys."""
+    if isinstance(value, dict):
+        return type(value), [(type(key), key, exactly(item)) for key, item in value.items()]
+    if isinstance(value, list | tuple):
+        return type(value), [exactly(item) for item in value]
+    if attrs.has(type(value)):
+        fields = [field.name for field in attrs.fields(type(value)) if field.name != "revision"]
+        return type(value), [exactly(getattr(value, name)) for name in fields]
+    return type(value), repr(value)
+
+
+def save(session: Session) -> sessiontext.SessionText:
+    """Do as a save does."""
+    text = sessiontext.encode(session, PATH)
+    session.revision = Revision(None, text)
+    return text
+
+
+def change(draw: Any, session: Session) -> None:
+    key = draw(st.sampled_from(sorted(CLASSES)))
+    array: list[Any] = getattr(session, key)
+    step = draw(st.sampled_from(["append", "extend", "insert", "remove", "replace", "reverse", "move", "cut", "other"]))
+    at = draw(st.integers(0, max(len(array) - 1, 0)))
+    if step in {"append", "extend"} or not array:
+        array += draw(st.lists(records[key], min_size=1, max_size=1 if step == "append" else 3))
+    elif step == "insert":
+        array.insert(at, draw(records[key]))
+    elif step == "remove":
+        del array[at]
+    elif step == "replace":
+        array[at] = attrs.evolve(array[at], extra=draw(extras))
+    elif step == "reverse":
+        array.reverse()
+    elif step == "move":
+        array.append(array.pop(at))
+    elif step == "cut":
+        del array[at:]
+    else:
+        session.metadata[draw(st.sampled_from(["a", "b"]))] = draw(values)
+        session.extra = draw(extras)
+        session.active_seed_id = draw(st.sampled_from([None, "seed"]))
+        session.updated_at = draw(times)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_is_done_between_saves_the_text_is_that_of_a_fresh_encoding(data: st.DataObject) -> None:
+    session = Session("u", "s", created_at=NOON)
+    for _ in range(data.draw(st.integers(1, 12))):
+        for _ in range(data.draw(st.integers(0, 3))):
+            change(data.draw, session)
+        expected = freshly(session)
+        text = save(session)
+        assert bytes(text) == expected
+        decoded, kept = text.decode(PATH)
+        read = codec.decode_session(expected, PATH)
+        assert exactly(decoded) == exactly(read)
+        assert kept.is_exact
+        assert bytes(kept) == expected
+        image = recent.image_of(session, PATH)[1]
+        if isinstance(image, Session):  # kept as it is, and handed out thawed
+            assert exactly(recent._twin(image, thaw)) == exactly(read)
+        if data.draw(st.booleans()):  # another takes it up
+            session = decoded
+            session.revision = Revision(None, kept)
+
+
+@pytest.mark.parametrize("zones", [[UTC], [ELSEWHERE], [UTC, ELSEWHERE]])
+def test_after_many_saves_the_pieces_are_few_and_right(zones: list[timezone]) -> None:
+    session = Session("u", "s", created_at=NOON)
+    text = save(session)
+    for number in range(100):
+        moment = NOON.astimezone(zones[number // 40 % len(zones)])
+        session.user_messages.append(UserMessage(f"message {number}", timestamp=moment))
+        session.trajectory_steps.append(TrajectoryStepRecord("t", [number], timestamp=moment))
+        text = save(session)
+        assert bytes(text) == freshly(session)
+        assert max(len(text.kept(key)) for key in CLASSES) <= 32 + 1
+        assert text.is_exact == (zones == [UTC] or (len(zones) == 2 and number < 40))
+    assert list(text.decode(PATH)[0].user_messages) == session.user_messages
+
+
+def test_what_is_written_again_is_only_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Any] = []
+    document = codec.record_document
+
+    def note(record: Any) -> dict[str, Any]:
+        written.append(record)
+        return document(record)
+
+    monkeypatch.setattr(codec, "record_document", note)
+    session = Session("u", "s", user_messages=[UserMessage("a"), UserMessage("b")])
+    save(session)
+    session.add_user_message("c")
+    save(session)
+    save(session)
+    assert [record.content for record in written] == ["a", "b", "c"]
+    session.user_messages.pop(0)
+    save(session)
+    assert [record.content for record in written] == ["a", "b", "c", "b", "c"]
+
+
+@pytest.mark.parametrize("key", CLASSES)
+def test_a_fault_in_what_is_new_is_told_with_its_place_among_all(key: str) -> None:
+    session = Session("u", "s")
+    sound, bad = CLASSES[key]("x", **{"tool_args": 1} if key == "trajectory_steps" else {}), {"x": {1}}
+    getattr(session, key).extend([sound, sound])
+    save(session)
+    getattr(session, key).extend([sound, attrs.evolve(sound, extra=bad)])
+    with pytest.raises(UnsupportedValueError) as caught:
+        save(session)
+    assert caught.value.json_path == f"$.{key}[3].x"
+
+
+# Writing the pieces.
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StateStore:
+    return StateStore(tmp_path / "state", durable=False)
+
+
+@pytest.mark.parametrize("most", [0, 1, 7, 100, 10**6])
+def test_a_system_that_writes_less_than_it_is_given_gets_the_rest(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    session = Session("u", "s", user_messages=[UserMessage(f"m{number}") for number in range(20)])
+    writes: list[int] = []
+
+    def writev(descriptor: int, pieces: list[bytes]) -> int:
+        writes.append(os.write(descriptor, b"".join(pieces)[:most]))
+        return writes[-1]
+
+    def write(descriptor: int, data: memoryview) -> int:
+        writes.append(os.write(descriptor, data[: most or 50]))
+        return writes[-1]
+
+    monkeypatch.setattr(staging, "os", SimpleNamespace(**vars(os) | {"writev": writev, "write": write}))
+    for _ in range(3):
+        store.save_session(session)
+        assert (store.base_path / "sessions/s.json").read_bytes() == freshly(session)
+        session.add_user_message("more")
+    assert (len(writes) == 3) == (most == 10**6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 1023, 1024, 1025, 3000])
+def test_any_number_of_pieces_is_written(store: StateStore, count: int) -> None:
+    path = store.base_path / "c" / "x.json"
+    pieces = [b"%d," % number for number in range(count)]
+    with staging.Staged(store._tree, path, pieces) as staged:
+        staged.replace()
+    assert path.read_bytes() == b"".join(pieces)
+
+
+def test_a_system_without_writev_writes_the_pieces_all_the_same(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = {name: value for name, value in vars(os).items() if name != "writev"}
+    monkeypatch.setattr(staging, "os", SimpleNamespace(**lacking))
+    session = Session("u", "s", user_messages=[UserMessage("hello")])
+    store.save_session(session)
+    assert (store.base_path / "sessions/s.json").read_bytes() == freshly(session)

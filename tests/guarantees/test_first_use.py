@@ -1,0 +1,157 @@
+"""What threads need for the first time at the same moment: each case in a process in which nothing is made yet."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from oxios_state import AgentResponse, Session, StateStore, TrajectoryStepRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def run_afresh(scenario: Callable[[Path], object], directory: Path) -> None:
+    """Run the source of a function, which imports what it needs when it needs it, in a process of its own."""
+    lines = (
+        "import sys",
+        "from pathlib import Path",
+        inspect.getsource(scenario),
+        f"{scenario.__name__}(Path(sys.argv[1]))",
+    )
+    command = [sys.executable, "-P", "-c", "\n".join(lines), str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def ask_for_the_converter(_: Path) -> None:
+    import threading
+
+    import oxios_state
+    from oxios_state.codec import converter as conversion
+    from oxios_state.codec import documents as codec
+
+    make, together = conversion.make_converter, threading.Barrier(2)
+
+    def make_together() -> object:
+        together.wait()
+        return make()
+
+    def ask() -> None:
+        found.append(oxios_state.converter)
+
+    setattr(codec, "make_converter", make_together)  # noqa: B010  # of another type, to a type checker
+    found: list[object] = []
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [oxios_state.converter] * 2
+
+
+def test_threads_that_ask_for_the_converter_first_all_get_one(tmp_path: Path) -> None:
+    run_afresh(ask_for_the_converter, tmp_path)
+
+
+def import_the_encoder_while_json_is_imported(directory: Path) -> None:
+    import threading
+    import time
+    from importlib.machinery import ModuleSpec, PathFinder
+
+    from oxios_state import StateStore
+    from oxios_state.codec import json_text as jsontext
+
+    setattr(jsontext, "_orjson", lambda: None)  # noqa: B010  # as if it were not installed
+    store = StateStore(directory, durable=False)
+    store.save_markdown("c", "notes", "")  # made, but for what JSON needs
+    (directory / "c" / "there.json").write_bytes(b"1")
+    importing = threading.Event()
+
+    def pause(_: object) -> None:
+        importing.set()
+        time.sleep(0.3)  # for the other thread to come to it
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> ModuleSpec | None:
+            if name != "json":
+                return None
+            found = PathFinder.find_spec(name)
+            setattr(found and found.loader, "create_module", pause)  # noqa: B010  # before others see that it is imported
+            return found
+
+    for name in ("json", "json.decoder", "json.encoder", "json.scanner"):
+        sys.modules.pop(name, None)  # what measures coverage may have imported it
+    sys.meta_path.insert(0, Finder)
+    threads = [threading.Thread(target=store.load_json, args=["c", "there"])]
+    threads[0].start()
+    importing.wait(5)
+    threads.append(threading.Thread(target=store.save_json, args=["c", "new", 1]))
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+    assert store.load_json("c", "new") == 1
+
+
+def test_threads_that_read_and_write_json_first_do_not_wait_for_each_others_imports(tmp_path: Path) -> None:
+    run_afresh(import_the_encoder_while_json_is_imported, tmp_path)
+
+
+@attrs.define
+class Kept:
+    number: int
+    words: set[str]
+
+
+def do_everything_first(base: Path) -> None:
+    """Be one of the processes of the test below."""
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+    from operator import methodcaller
+
+    store = StateStore(base, durable=False)
+    calls: list[Callable[[StateStore], object]] = [
+        methodcaller("load_session", "s"),
+        methodcaller("list_sessions", updated_after="1 March 2020"),
+        methodcaller("check"),
+        methodcaller("get_or_create_session", "u"),
+        methodcaller("save_json", "c", "kept", Kept(1, {"a"})),
+        methodcaller("load_json", "c", "there", Kept),
+        methodcaller("__str__"),
+        methodcaller("_repr_html_"),
+        lambda store: list(store.search_sessions("hello")),
+    ]
+    together = threading.Barrier(len(calls) * 3)
+
+    def call(number: int) -> None:
+        together.wait()
+        calls[number % len(calls)](store)
+
+    with ThreadPoolExecutor(together.parties) as pool:
+        for future in [pool.submit(call, number) for number in range(together.parties)]:
+            future.result()
+
+
+def test_threads_that_do_everything_first_all_succeed(tmp_path: Path) -> None:
+    session = Session("u", "s")
+    session.add_user_message("hello")
+    session.add_agent_response(AgentResponse("hi"))
+    session.extend_trajectory([TrajectoryStepRecord("t", {"a": [1]})])
+    store = StateStore(tmp_path, durable=False)
+    store.save_session(session)
+    store.save_json("c", "there", Kept(1, {"a"}))
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-P", __file__, str(tmp_path)], capture_output=True, text=True, timeout=15, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+if __name__ == "__main__":
+    do_everything_first(Path(sys.argv[1]))

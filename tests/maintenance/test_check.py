@@ -1,0 +1,353 @@
+"""What `StateStore.check` finds, and that nothing keeps it from finding the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import threading
+import time
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from oxios_state import Problem, ProblemKind, Session, StateStore
+from oxios_state.maintenance import check as checking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+posix = pytest.mark.skipif(os.name == "nt", reason="links, pipes, permissions and names of POSIX")
+OWN_TEMPORARY = ".oxios_state.0123456789abcdef.tmp"
+KERNEL_TEMPORARY = "s.json.4711.01234567-89ab-cdef-0123-456789abcdef.tmp"
+MOMENT = "2026-03-01T08:00:00Z"
+SESSION = {"id": "x", "user_id": "u", "created_at": MOMENT, "updated_at": MOMENT}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StateStore:
+    """A store with a document of each kind and nothing wrong."""
+    store = StateStore(tmp_path / "state", durable=False)
+    store.save_session(Session("u", "good"))
+    store.save_json("c", "good", {"numbers": [2**64 - 1, -(2**63), 1.5]})
+    store.save_markdown("memory/knowledge", "good", "# Notes\n")
+    return store
+
+
+def write(content: bytes | str | Mapping[str, object]) -> Callable[[Path], object]:
+    text = json.dumps(content) if isinstance(content, Mapping) else content
+    return lambda path: path.write_bytes(text.encode() if isinstance(text, str) else text)
+
+
+def outside(path: Path) -> None:
+    """Make a link to a file, or to a directory, beside the store."""
+    target = path.parents[2] / "outside"
+    target.mkdir()
+    if path.suffix:
+        target /= path.name
+        target.write_text("1")
+    path.symlink_to(target)
+
+
+def old(path: Path) -> None:
+    path.write_text("1")
+    os.utime(path, (time.time() - 3601,) * 2)
+
+
+def both(path: Path) -> None:
+    path.write_text("1")
+    path.with_name("Goods.json").write_text("1")
+
+
+# Where, how it is made, and what is found.
+FAULTS: dict[str, tuple[str, Callable[[Path], object], ProblemKind, str]] = {
+    "cut off": ("sessions/x.json", write('{\n"id": "x", '), ProblemKind.CORRUPT, "line 2, column 12: Expecting"),
+    "empty": ("c/x.json", write(""), ProblemKind.CORRUPT, "line 1, column 1: Expecting value"),
+    "not UTF-8": ("c/x.md", write(b"one\nt\xffo"), ProblemKind.CORRUPT, "line 2, column 2: byte 0xff is not UTF-8"),
+    "no session": ("sessions/x.json", write({"id": "x"}), ProblemKind.CORRUPT, r"\$\.created_at: the key is missing"),
+    "a value": ("sessions/x.json", write({**SESSION, "id": 3}), ProblemKind.CORRUPT, r"\$\.id: a string is expected"),
+    "too deep": ("c/x.json", write("[" * 128 + "]" * 128), ProblemKind.CORRUPT, "nested deeper than 127 levels"),
+    "another's": ("sessions/y.json", write(SESSION), ProblemKind.MISNAMED, r"\$\.id: the id is 'x'"),
+    "integer": ("c/x.json", write('{"a": [1, 18446744073709551616]}'), ProblemKind.UNSAFE, r"\$\.a\[1\]: the integer"),
+    "negative": ("c/x.json", write("-9223372036854775809"), ProblemKind.UNSAFE, r"\$: the integer is outside"),
+    "digits": ("c/x.json", write(f"[{'9' * 300}]"), ProblemKind.UNSAFE, r"\$\[0\]: the integer is outside"),
+    "in a session": (
+        *("sessions/x.json", write({**SESSION, "metadata": {"n": 2**64}})),
+        *(ProblemKind.UNSAFE, r"\$\.metadata\.n: the integer is outside"),
+    ),
+    "twice": ("c/x.json", write('{"b": 0, "a": {"a": 1, "b": 1, "b": 2}}'), ProblemKind.UNSAFE, "the key 'b' stands"),
+    "pipe": ("c/x.json", os.mkfifo, ProblemKind.NOT_A_FILE, "not a regular file"),
+    "directory": ("c/x.md", Path.mkdir, ProblemKind.NOT_A_FILE, "not a regular file"),
+    "document outside": ("c/x.json", outside, ProblemKind.LINK, "a symbolic link that leads outside"),
+    "category outside": ("c/x", outside, ProblemKind.LINK, "a symbolic link that leads outside"),
+    "dangling": (
+        *("c/x.json", lambda path: path.symlink_to("y.json")),
+        *(ProblemKind.LINK, "a symbolic link to what is not there: y.json"),
+    ),
+    "dangling category": (
+        *("m", lambda path: path.symlink_to("nowhere")),
+        *(ProblemKind.LINK, "a symbolic link to what is not there: nowhere"),
+    ),
+    "nested category in a circle": ("c/m", lambda path: path.symlink_to("m"), ProblemKind.LINK, "symbolic links"),
+    "writer died": (f"c/{OWN_TEMPORARY}", Path.touch, ProblemKind.ORPHAN, "a temporary file without a writer"),
+    "kernel died": (f"sessions/{KERNEL_TEMPORARY}", old, ProblemKind.ORPHAN, "a temporary file without a writer"),
+    "dots": ("c/x..y.json", write("1"), ProblemKind.NAME, r"contains '\.\.'"),
+    "control": ("c/x\n.md", write("1"), ProblemKind.NAME, "contains a control character"),
+    "own name": ("c/.oxios_state.json", write("1"), ProblemKind.NAME, "which is this library's own"),
+    "own category": ("c/.oxios_state", Path.mkdir, ProblemKind.NAME, "which is this library's own"),
+    "bytes": ("c/x\udcff.json", write("1"), ProblemKind.NAME, "contains a lone surrogate"),
+    "category name": ("memory/x\\y", Path.mkdir, ProblemKind.NAME, "contains a backslash"),
+    "device": ("c/CON.json", write("1"), ProblemKind.PORTABILITY, "the name is the name of a device on Windows"),
+    "character": ("c/what?.md", write("1"), ProblemKind.PORTABILITY, "the name contains one of"),
+    "dot": ("c/x.", Path.mkdir, ProblemKind.PORTABILITY, "the name ends with a dot or a space"),
+    "case": ("c/goods.json", both, ProblemKind.PORTABILITY, "differs from 'Goods.json' in case or in Unicode"),
+}
+
+
+def put(store: StateStore, fault: str) -> tuple[Path, ProblemKind, str]:
+    """Have a fault, and give what the check is to find."""
+    place, make, kind, reason = FAULTS[fault]
+    make(store.base_path / place)
+    return store.base_path / place, kind, reason
+
+
+def test_nothing_is_found_where_nothing_is_wrong(store: StateStore) -> None:
+    (store.base_path / "c" / "other.txt").write_bytes(b"\xff")  # no document
+    (store.base_path / "README.json").write_text("{")  # in no category
+    (store.base_path / "c" / KERNEL_TEMPORARY).touch()  # its writer may live
+    (store.base_path / "c" / "x.json").symlink_to("good.json")
+    (store.base_path / "l").symlink_to("c")
+    (store.base_path / ".oxios_state" / "locks" / "x.json").write_text("{")
+    assert store.check() == []
+
+
+def test_what_git_keeps_is_no_state(store: StateStore) -> None:
+    (store.base_path / ".git" / "refs" / "heads").mkdir(parents=True)
+    (store.base_path / ".git" / "refs" / "heads" / "mend.json").write_text("0" * 40 + "\n")
+    shutil.copytree(store.base_path / ".git", store.base_path / "memory" / ".git")  # of a repository in a repository
+    assert store.check() == []
+
+
+def test_what_editors_lock_files_by_is_no_category(store: StateStore) -> None:
+    (store.base_path / "c" / ".#good.json~").symlink_to("ada@host.4711:1795654144")
+    (store.base_path / ".#README").symlink_to("ada@host.4711:1795654144")
+    assert store.check() == []
+
+
+@posix
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo])
+def test_a_file_in_the_place_of_the_sessions_is_found(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    path = tmp_path / "sessions"
+    make(path)
+    store = StateStore(tmp_path)
+    (problem,) = store.check()
+    reason = "no directory, in the place of the sessions'"
+    assert (problem.kind, problem.path, problem.reason) == (ProblemKind.NOT_A_FILE, path, reason)
+    assert store.quarantine(problem) is not None
+    store.get_or_create_session("u", "s")
+    assert store.check() == []
+
+
+def test_where_no_store_is_nothing_is_found_or_made(tmp_path: Path) -> None:
+    assert StateStore(tmp_path / "state").check() == []
+    assert not (tmp_path / "state").exists()
+
+
+@posix
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_is_found_with_its_kind_its_place_and_its_reason(store: StateStore, fault: str) -> None:
+    path, kind, reason = put(store, fault)
+    (problem,) = store.check()
+    assert (problem.kind, problem.path) == (kind, path)
+    assert re.match(f".*{reason}", problem.reason)
+    assert not problem.reason.startswith(str(path))
+
+
+@posix
+def test_no_fault_hides_another(store: StateStore) -> None:
+    expected = set()
+    for number, (fault, (place, make, kind, _)) in enumerate(FAULTS.items()):
+        if fault not in {"document outside", "category outside", "in a session"}:
+            path = store.base_path / place
+            if path.parent.name == "sessions":
+                path = path.with_name(path.name.replace("x.json", f"x{number}.json"))
+            else:
+                path = path.parent / str(number) / path.name
+            path.parent.mkdir(exist_ok=True)
+            make(path)
+            expected.add((kind, path))
+    problems = store.check()
+    assert {(problem.kind, problem.path) for problem in problems} == expected
+    assert len(problems) == len(expected) == 28
+
+
+@posix
+def test_all_that_is_wrong_with_one_file_is_found(store: StateStore) -> None:
+    path = store.base_path / "sessions" / "CON.x..y.json"
+    path.write_text(json.dumps({**SESSION, "metadata": {"n": 2**64}}))
+    kinds = [problem.kind for problem in store.check() if problem.path == path]
+    assert kinds == [ProblemKind.NAME, ProblemKind.PORTABILITY, ProblemKind.MISNAMED, ProblemKind.UNSAFE]
+
+
+@posix
+def test_names_that_some_systems_take_for_one_are_found_in_every_place_but_the_first(store: StateStore) -> None:
+    (store.base_path / "C").mkdir()
+    directory = store.base_path / "d"
+    directory.mkdir()
+    for name in ("café", "Café", unicodedata.normalize("NFD", "café"), "cafe"):
+        (directory / f"{name}.md").write_text(name)
+    problems = store.check()
+    assert {problem.kind for problem in problems} == {ProblemKind.PORTABILITY}
+    colliding = sorted(["café.md", "Café.md", unicodedata.normalize("NFD", "café.md")])
+    assert [problem.path for problem in problems] == [
+        store.base_path / "c",
+        *(directory / name for name in colliding[1:]),
+    ]
+    assert {problem.reason.partition(" in case")[0] for problem in problems[1:]} == {f"differs from {colliding[0]!r}"}
+
+
+def test_a_problem_says_all_in_one_line_and_each_kind_has_a_remedy(store: StateStore) -> None:
+    path, _, _ = put(store, "empty")
+    (problem,) = store.check()
+    assert str(problem) == f"{path}: line 1, column 1: Expecting value (mend it by hand, or quarantine it)"
+    assert len({kind.remedy for kind in ProblemKind}) == len(ProblemKind) == 10
+
+
+@posix
+def test_what_may_not_be_read_is_found(nobody: Path) -> None:
+    store = StateStore(nobody / "state", durable=False)
+    store.save_json("c", "closed", 1)
+    store.save_json("secret", "a", 1)
+    (store.base_path / "c" / "broken.json").write_text("{")
+    (store.base_path / "c" / "closed.json").chmod(0)
+    (store.base_path / "secret").chmod(0)
+    problems = store.check()
+    assert [(problem.kind, problem.path.name) for problem in problems] == [
+        (ProblemKind.UNREADABLE, "secret"),
+        (ProblemKind.CORRUPT, "broken.json"),
+        (ProblemKind.UNREADABLE, "closed.json"),
+    ]
+    assert "Permission denied" in problems[0].reason
+
+
+@posix
+@pytest.mark.parametrize("kind", ["closed", "file"])
+def test_a_base_that_cannot_be_listed_is_not_taken_for_a_sound_one(nobody: Path, kind: str) -> None:
+    store = StateStore(nobody / "state", durable=False)
+    if kind == "file":
+        store.base_path.touch()
+    else:
+        store.save_json("c", "a", 1)
+        store.base_path.chmod(0)
+    try:
+        problems = store.check()
+    except OSError as error:
+        assert str(error.filename) == str(store.base_path)  # noqa: PT017
+    else:
+        assert problems
+
+
+@posix
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x.json",
+        pytest.param("x.txt"),
+    ],
+)
+def test_a_category_that_may_be_listed_but_not_entered_does_not_end_the_check(nobody: Path, name: str) -> None:
+    store = StateStore(nobody / "state", durable=False)
+    for category in ("a", "b", "c"):
+        (store.base_path / category).mkdir(parents=True)
+        (store.base_path / category / name).touch()
+    (store.base_path / "c" / "broken.json").write_text("{")
+    (store.base_path / "b").chmod(0o400)
+    assert store.base_path / "c" / "broken.json" in [problem.path for problem in store.check()]
+
+
+@posix
+def test_categories_deeper_than_a_path_may_be_long_do_not_end_the_check(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _, _ = put(store, "empty")
+    monkeypatch.chdir(store.base_path / "c")
+    for _ in range(18):
+        os.mkdir("d" * 250)
+        monkeypatch.chdir("d" * 250)
+    monkeypatch.undo()
+    assert path in [problem.path for problem in store.check()]
+
+
+@posix
+def test_a_file_that_has_an_extension_for_its_name_is_no_document(store: StateStore) -> None:
+    (store.base_path / "c" / ".md").write_text("text")
+    (store.base_path / "sessions" / ".json").write_text("text")
+    assert store.check() == []
+
+
+@posix
+def test_a_key_that_stands_twice_has_a_path(store: StateStore) -> None:
+    put(store, "twice")
+    assert store.check()[0].reason.startswith("$.a.b: ")
+
+
+def test_a_key_that_stands_twice_among_many_is_found_at_once(store: StateStore) -> None:
+    keys = ", ".join(f'"{number}": 0' for number in range(10_000))
+    (store.base_path / "c" / "x.json").write_text(f'{{{keys}, "a": 1, "a": 2}}')
+    started = time.thread_time()
+    assert [problem.kind for problem in store.check()] == [ProblemKind.UNSAFE]
+    assert time.thread_time() - started < 0.5
+
+
+@posix
+def test_a_reader_can_check_and_leaves_no_trace(nobody: Path) -> None:
+    base = nobody / "state"
+    (base / "c").mkdir(parents=True)
+    (base / "c" / "x.json").write_text("{")
+    (base / "c" / OWN_TEMPORARY).touch()
+    for path in (base / "c" / OWN_TEMPORARY, base / "c" / "x.json"):
+        path.chmod(0o400)
+    (base / "c").chmod(0o500)
+    base.chmod(0o500)
+    before = [(path, path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in sorted(base.rglob("*"))]
+    assert [problem.kind for problem in StateStore(base).check()] == [ProblemKind.ORPHAN, ProblemKind.CORRUPT]
+    assert [(path, path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in sorted(base.rglob("*"))] == before
+
+
+def test_a_check_waits_for_no_lock(store: StateStore) -> None:
+    path, _, _ = put(store, "empty")
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store.lock("c"):
+            held.set()
+            done.wait(50)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(50)
+    try:
+        assert [problem.path for problem in StateStore(store.base_path, lock_timeout=0).check()] == [path]
+        assert holder.is_alive()
+    finally:
+        done.set()
+        holder.join()
+
+
+def test_what_goes_while_the_check_runs_is_no_problem(store: StateStore) -> None:
+    for name in ("a", "b", "d"):
+        (store.base_path / "c" / f"{name}.json").write_text("{")
+    problems = checking.check(store._tree)
+    assert next(problems).path.name == "a.json"
+    (store.base_path / "c" / "b.json").unlink()
+    assert [problem.path.name for problem in problems] == ["d.json"]
+
+
+def test_a_problem_can_be_told_from_another(tmp_path: Path) -> None:
+    problem = Problem(ProblemKind.CORRUPT, tmp_path, "x")
+    assert problem == Problem(ProblemKind.CORRUPT, tmp_path, "x") != Problem(ProblemKind.UNSAFE, tmp_path, "x")
+    assert len({problem, Problem(ProblemKind.CORRUPT, tmp_path, "x")}) == 1

@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import copy
+import pickle
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import attrs
+import pytest
+
+from oxios_state import (
+    AgentResponse,
+    PruneConfig,
+    Session,
+    SessionId,
+    SessionSummary,
+    Timestamp,
+    TrajectoryStepRecord,
+    UserMessage,
+)
+from oxios_state.model import timestamps
+from oxios_state.storage.revisions import Revision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LATER = NOON + timedelta(minutes=5)
+STAMP = Timestamp(2026, 3, 1, 12, tzinfo=UTC, nanosecond=7)
+RECORDS: list[Any] = [
+    UserMessage("hello", timestamp=STAMP, extra={"a": [1]}),
+    AgentResponse("hi", seed_id="s", evaluation_passed=False, timestamp=NOON, seed_id_absent=True),
+    TrajectoryStepRecord("grep", {"a": [1]}, "out", 12, is_error=True, tool_call_id="call", timestamp=NOON),
+    SessionSummary("s", "u", 1, None, "p", "t", NOON, STAMP),
+    PruneConfig(5, 1.5),
+]
+SESSION = Session(
+    "u",
+    "s",
+    user_messages=RECORDS[:1],
+    agent_responses=RECORDS[1:2],
+    trajectory_steps=RECORDS[2:3],
+    active_seed_id="seed",
+    created_at=NOON,
+    metadata={"a": {"b": 1}},
+    extra={"project_id": "p"},
+)
+
+
+@pytest.fixture
+def standing(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
+    """Stop the clock at noon; what is returned sets it."""
+
+    def set_clock(moment: datetime) -> None:
+        monkeypatch.setattr(timestamps, "now", lambda: moment)
+
+    set_clock(NOON)
+    return set_clock
+
+
+# Records.
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+def test_a_record_is_immutable_equal_by_value_and_hashable(record: Any) -> None:
+    for name in attrs.asdict(record, recurse=False):
+        with pytest.raises(AttributeError):
+            setattr(record, name, None)
+    with pytest.raises(AttributeError):
+        record.another = 1
+    twin = pickle.loads(pickle.dumps(record))
+    assert twin is not record
+    assert twin == record
+    assert hash(twin) == hash(record)
+    assert repr(twin) == repr(record)
+
+
+@pytest.mark.parametrize("value", [*RECORDS, SESSION, SessionId("s"), STAMP], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_everything_can_be_pickled_and_copied(value: Any, protocol: int) -> None:
+    for twin in (pickle.loads(pickle.dumps(value, protocol)), copy.copy(value), copy.deepcopy(value)):
+        assert type(twin) is type(value)
+        assert twin == value
+        if isinstance(value, AgentResponse):
+            assert twin.seed_id_absent
+        if isinstance(value, UserMessage):
+            assert twin.timestamp.nanosecond == 7
+
+
+def test_records_differ_where_a_field_differs() -> None:
+    message, response, step = RECORDS[:3]
+    for record, changes in (
+        (message, {"content": "x", "timestamp": NOON, "extra": {}}),
+        (
+            response,
+            {"content": "x", "session_id": "x", "seed_id": None, "phase_reached": "x", "evaluation_passed": None},
+        ),
+        (step, {"tool_name": "x", "tool_args": None, "output_summary": "", "duration_ms": 1, "is_error": False}),
+    ):
+        for name, value in changes.items():
+            assert attrs.evolve(record, **{name: value}) != record
+    assert attrs.evolve(response, seed_id_absent=False) == response
+    assert message != response
+
+
+def test_the_defaults_of_a_record_are_the_contracts() -> None:
+    before = datetime.now(UTC)
+    message, response, step = UserMessage("a"), AgentResponse("b"), TrajectoryStepRecord("t", None)
+    assert before <= message.timestamp <= response.timestamp <= step.timestamp <= datetime.now(UTC)
+    assert (message.content, message.extra) == ("a", {})
+    assert (response.session_id, response.seed_id, response.phase_reached, response.evaluation_passed) == (None,) * 4
+    assert (response.content, response.seed_id_absent) == ("b", False)
+    assert (step.tool_args, step.output_summary, step.duration_ms, step.is_error) == (None, "", 0, False)
+    assert step.tool_call_id == ""
+    assert TrajectoryStepRecord("t", {}, "out", 2**64 - 1, is_error=True, tool_call_id="id").duration_ms == 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: UserMessage(1),  # type: ignore[arg-type]
+        lambda: UserMessage(*("a", NOON)),  # type: ignore[arg-type, misc, unused-ignore]
+        lambda: UserMessage("a", timestamp="2026-03-01T08:00:00Z"),  # type: ignore[arg-type]
+        lambda: UserMessage("a", extra=[]),
+        lambda: AgentResponse(None),  # type: ignore[arg-type]
+        lambda: AgentResponse(*("a", "s")),  # type: ignore[arg-type, misc, unused-ignore]
+        lambda: AgentResponse("a", session_id=1),  # type: ignore[arg-type]
+        lambda: AgentResponse("a", seed_id=1),  # type: ignore[arg-type]
+        lambda: AgentResponse("a", phase_reached=1),  # type: ignore[arg-type]
+        lambda: AgentResponse("a", evaluation_passed=1),  # type: ignore[arg-type]
+        lambda: AgentResponse("a", timestamp=None),  # type: ignore[arg-type]
+        lambda: AgentResponse("a", seed_id_absent=None),  # type: ignore[arg-type]
+        lambda: TrajectoryStepRecord("t"),  # type: ignore[call-arg]
+        lambda: TrajectoryStepRecord(1, {}),  # type: ignore[arg-type]
+        lambda: TrajectoryStepRecord("t", {}, None),  # type: ignore[arg-type]
+        lambda: TrajectoryStepRecord("t", {}, duration_ms=1.0),  # type: ignore[arg-type]
+        lambda: TrajectoryStepRecord("t", {}, duration_ms=True),
+        lambda: TrajectoryStepRecord("t", {}, is_error=0),  # type: ignore[arg-type]
+        lambda: TrajectoryStepRecord("t", {}, tool_call_id=None),  # type: ignore[arg-type]
+        lambda: Session(1),  # type: ignore[arg-type]
+        lambda: Session("u", 1),  # type: ignore[arg-type]
+        lambda: Session("u", user_messages=("a",)),  # type: ignore[arg-type]
+        lambda: Session("u", user_messages=["a"]),  # type: ignore[list-item]
+        lambda: Session("u", agent_responses=[UserMessage("a")]),  # type: ignore[list-item]
+        lambda: Session("u", trajectory_steps={}),  # type: ignore[arg-type]
+        lambda: Session("u", active_seed_id=1),  # type: ignore[arg-type]
+        lambda: Session("u", active_persona_id=1),  # type: ignore[arg-type]
+        lambda: Session("u", created_at="now"),  # type: ignore[arg-type]
+        lambda: Session("u", updated_at=None),  # type: ignore[arg-type]
+        lambda: Session("u", metadata=[]),  # type: ignore[arg-type]
+        lambda: PruneConfig(1.0),  # type: ignore[arg-type]
+        lambda: PruneConfig(max_sessions=True),
+        lambda: PruneConfig(ttl_hours="1"),  # type: ignore[arg-type]
+        lambda: PruneConfig(ttl_hours=True),
+    ],
+)
+def test_an_argument_of_another_type_is_a_type_error(make: Callable[[], object]) -> None:
+    with pytest.raises(TypeError):
+        make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TrajectoryStepRecord("t", {}, duration_ms=-1),
+        lambda: TrajectoryStepRecord("t", {}, duration_ms=2**64),
+        lambda: PruneConfig(-1),
+        lambda: PruneConfig(ttl_hours=-0.5),
+        lambda: PruneConfig(ttl_hours=float("inf")),
+        lambda: PruneConfig(ttl_hours=float("nan")),
+        lambda: UserMessage("a", extra={"x": 1, "content": "b"}),
+        lambda: AgentResponse("a", extra={"seed_id": "b"}),
+        lambda: Session("u", extra={"metadata": {}}),
+    ],
+)
+def test_an_argument_out_of_range_is_a_value_error(make: Callable[[], object]) -> None:
+    with pytest.raises(ValueError):
+        make()
+
+
+def test_extra_may_hold_what_is_no_key_of_the_document() -> None:
+    odd = {"extra": 1, "revision": 2, "seed_id_absent": 3}
+    assert Session("u", extra=odd).extra == AgentResponse("a", extra=odd).extra == odd
+
+
+def test_the_rules_of_pruning_are_the_kernels_by_default() -> None:
+    config = PruneConfig()
+    assert (config.max_sessions, config.ttl_hours) == (100, 168)
+    assert PruneConfig(0, 0) == PruneConfig(max_sessions=0, ttl_hours=0.0)
+
+
+# Sessions.
+
+
+def test_a_new_session_is_empty_and_as_old_as_its_last_change() -> None:
+    before = datetime.now(UTC)
+    session = Session("u")
+    assert before <= session.created_at == session.updated_at <= datetime.now(UTC)
+    assert session.user_id == "u"
+    assert (session.user_messages, session.agent_responses, session.trajectory_steps) == ([], [], [])
+    assert (session.active_seed_id, session.active_persona_id, session.revision) == (None, None, None)
+    assert session.metadata == session.extra == {}
+    assert session.is_empty
+    assert session.exchange_count == 0
+    assert Session("u", created_at=LATER).updated_at == LATER
+
+
+def test_an_id_is_a_string_and_random_unless_it_is_given() -> None:
+    new = SessionId.new()
+    assert (type(new), UUID(new).version, str(UUID(new))) == (SessionId, 4, new)
+    assert new != SessionId.new()
+    assert UUID(Session("u").id).version == 4
+    session = Session("u", "my-session")
+    assert type(session.id) is SessionId
+    assert session.id == "my-session"
+    assert Session("u", new).id is new
+    with pytest.raises(AttributeError):
+        session.id = SessionId("other")
+
+
+CHANGES: list[Callable[[Session], None]] = [
+    lambda session: session.add_user_message("hello"),
+    lambda session: session.add_agent_response(AgentResponse("hi")),
+    lambda session: session.extend_trajectory([TrajectoryStepRecord("t", None)]),
+    lambda session: session.set_active_seed("s"),
+    lambda session: session.set_active_seed(None),
+    lambda session: session.set_active_persona("p"),
+    lambda session: session.set_active_persona(None),
+    lambda session: session.set_metadata("k", [1]),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_each_change_moves_updated_at(change: Callable[[Session], None], standing: Callable[[datetime], None]) -> None:
+    session = Session("u", created_at=NOON)
+    standing(LATER)
+    change(session)
+    assert (session.created_at, session.updated_at) == (NOON, LATER)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_each_change_moves_updated_at_while_the_clock_stands(
+    change: Callable[[Session], None], standing: Callable[[datetime], None]
+) -> None:
+    session = Session("u", created_at=NOON)
+    change(session)
+    assert session.updated_at > NOON
+    for _ in range(3):
+        before = session.updated_at
+        change(session)
+        assert before != session.updated_at
+        assert timedelta(0) <= session.updated_at - NOON <= timedelta(milliseconds=1)
+
+
+def test_what_is_assigned_or_put_into_a_list_leaves_updated_at_to_the_caller(
+    standing: Callable[[datetime], None],
+) -> None:
+    session = Session("u", created_at=NOON)
+    standing(LATER)
+    session.active_seed_id = "seed"
+    session.user_messages.append(UserMessage("hello"))
+    session.metadata["k"] = 1
+    assert session.updated_at == NOON
+
+
+def test_the_methods_do_what_the_kernels_do(standing: Callable[[datetime], None]) -> None:
+    session = Session("u", created_at=NOON)
+    session.add_user_message("one")
+    session.add_user_message("two")
+    response, steps = AgentResponse("hi"), [TrajectoryStepRecord("a", None), TrajectoryStepRecord("b", 1)]
+    session.add_agent_response(response)
+    session.extend_trajectory(step for step in steps)
+    session.extend_trajectory(steps[:1])
+    session.set_active_seed("seed")
+    session.set_active_persona("persona")
+    session.set_metadata("k", {"a": 1})
+    assert [message.content for message in session.user_messages] == ["one", "two"]
+    assert session.agent_responses == [response]
+    assert list(session.trajectory) == [*steps, steps[0]]
+    assert (session.active_seed_id, session.active_persona_id) == ("seed", "persona")
+    assert (session.get_metadata("k"), session.get_metadata("x"), session.get_metadata("x", 5)) == ({"a": 1}, None, 5)
+    assert (session.exchange_count, session.is_empty) == (1, False)
+    session.add_agent_response(response)
+    session.add_agent_response(response)
+    assert session.exchange_count == 2
+    session.set_active_seed(None)
+    session.set_active_persona(None)
+    assert (session.active_seed_id, session.active_persona_id) == (None, None)
+
+
+def test_extending_the_trajectory_by_nothing_changes_nothing(standing: Callable[[datetime], None]) -> None:
+    session = Session("u", created_at=NOON)
+    standing(LATER)
+    session.extend_trajectory([])
+    session.extend_trajectory(iter(()))
+    assert (session.trajectory_steps, session.updated_at) == ([], NOON)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda session: session.extend_trajectory([TrajectoryStepRecord("t", 1), "step"]),
+        lambda session: session.extend_trajectory([UserMessage("a")]),
+        lambda session: session.add_user_message(None),
+        lambda session: session.add_agent_response("hi"),
+        lambda session: session.set_active_seed(1),
+        lambda session: session.set_active_persona(1),
+        lambda session: session.set_metadata(1, 1),
+        lambda session: setattr(session, "user_messages", ["a"]),
+        lambda session: setattr(session, "updated_at", "now"),
+        lambda session: setattr(session, "metadata", None),
+    ],
+)
+def test_a_refused_change_changes_nothing(
+    change: Callable[[Session], None], standing: Callable[[datetime], None]
+) -> None:
+    session = Session("u", "s", user_messages=[UserMessage("a")])
+    before = copy.deepcopy(session)
+    standing(LATER)
+    with pytest.raises(TypeError):
+        change(session)
+    assert session == before
+
+
+def test_sessions_are_equal_by_value_whatever_the_file_held() -> None:
+    twin = copy.deepcopy(SESSION)
+    twin.revision = Revision(None, [b"1"])
+    assert twin == SESSION
+    twin.metadata["a"] = 2
+    assert twin != SESSION
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(SESSION)

@@ -1,0 +1,155 @@
+"""The timeline as a picture: what it shows of a trajectory, read from the SVG."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from oxios_state import TrajectoryStepRecord
+from oxios_state.rendering import timeline
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+RED = "#e5484d"
+
+
+def step(
+    seconds: float, tool: str = "bash", milliseconds: int = 100, *, is_error: bool = False
+) -> TrajectoryStepRecord:
+    moment = NOON + timedelta(seconds=seconds)
+    return TrajectoryStepRecord(tool, {"n": 1}, "", milliseconds, is_error, timestamp=moment)
+
+
+def drawn(*steps: TrajectoryStepRecord) -> ET.Element:
+    return ET.fromstring(timeline.picture(steps))
+
+
+def texts(svg: ET.Element) -> list[str]:
+    return ["".join(text.itertext()) for text in svg.findall("text")]
+
+
+def bars(svg: ET.Element) -> dict[str, tuple[float, float, float]]:
+    """Give the left, the width and the top of each call's bar, by what it says."""
+    found = {}
+    for parent in (svg, *svg.findall("g")):
+        title = parent.findtext("title")
+        for bar in parent.findall("rect"):
+            left, width = (float(bar.attrib[key].removesuffix("%")) for key in ("x", "width"))
+            if said := bar.findtext("title") or title:
+                found[said] = left, width, float(bar.attrib["y"])
+    return found
+
+
+def test_one_call_is_as_wide_as_the_picture() -> None:
+    svg = drawn(step(0, milliseconds=412))
+    assert bars(svg) == {"1: bash(n=1), 12:00:00, 412 ms": (0, 100, 21)}
+    assert texts(svg)[:2] == ["bash1 call · 412 ms", "12:00:00"]
+
+
+def test_a_call_that_took_no_time_is_seen() -> None:
+    assert bars(drawn(step(0, milliseconds=0))) == {"1: bash(n=1), 12:00:00, 0 ms": (0, 0.7, 21)}
+    (*_, last) = bars(drawn(step(0, milliseconds=1000), step(1, milliseconds=0))).values()
+    assert last == (99.3, 0.7, 31)
+
+
+def test_calls_stand_where_and_as_long_as_they_ran() -> None:
+    svg = drawn(step(0, milliseconds=1000), step(1, "grep", 1000), step(2, milliseconds=2000))
+    assert [left for left, _, _ in bars(svg).values()] == [0, 50, 25]
+    assert [width for _, width, _ in bars(svg).values()] == [25, 50, 25]
+
+
+def test_each_tool_has_a_lane_in_the_order_of_first_use() -> None:
+    assert texts(drawn(step(0, "b"), step(1, "a"), step(2, "b", is_error=True)))[:2] == [
+        "b2 calls · 1 failed · 200 ms, longest 100 ms",
+        "a1 call · 100 ms",
+    ]
+
+
+def test_the_rarest_of_many_tools_share_a_lane() -> None:
+    steps = [step(n, f"tool{tool}") for n in range(3) for tool in range(6)] + [step(9, "rare"), step(9, "rarer")]
+    labels = texts(drawn(*steps))
+    assert sum(label.startswith("tool") for label in labels) == 6
+    assert "2 other tools2 calls · 200 ms, longest 100 ms" in labels
+    assert sum("calls" in label for label in labels) == 7
+
+
+def test_calls_that_ran_at_the_same_time_stand_below_each_other_in_four_rows_at_most() -> None:
+    svg = drawn(*(step(0) for _ in range(6)), step(1))
+    assert [top for _, _, top in bars(svg).values()] == [21, 31, 41, 51, 51, 51, 21]
+
+
+def test_what_failed_is_red_and_has_a_shape_of_its_own() -> None:
+    svg = drawn(step(0), step(1, is_error=True))
+    (failed,) = svg.findall("g")
+    assert failed.findtext("title") == "2: bash(n=1), 12:00:01, 100 ms, failed"
+    assert [part.attrib["fill"] for part in failed if part.tag != "title"] == [RED, RED]
+    assert len(failed.findall("circle")) == 1
+    assert svg.findall("circle") == []
+
+
+def test_long_times_in_which_nothing_ran_are_cut_out_and_said() -> None:
+    svg = drawn(step(0), step(1), step(7200), step(7201), step(90_000))
+    assert [text for text in texts(svg) if "idle" in text] == ["1 h 59 min idle", "22 h 59 min idle"]
+    assert [text for text in texts(svg) if ":" in text] == ["12:00:00", "14:00:00", "03-02 13:00:00"]
+    lefts = [left for left, _, _ in bars(svg).values()]
+    assert lefts == sorted(lefts)
+    assert lefts[1] > 20  # not one dot beside the other
+
+
+def test_the_times_below_do_not_touch_each_other() -> None:
+    for seconds in (0.01, 1, 7, 60, 500, 5000, 86_400, 10**6, 10**8):
+        svg = drawn(*(step(seconds * n / 9) for n in range(10)))
+        taken = []
+        for text in svg.findall("text")[1:]:
+            width = 1.8 * len(text.text or "")
+            place = float(text.attrib["x"].removesuffix("%"))
+            left = place - {"start": 0, "middle": width / 2, "end": width}[text.attrib["text-anchor"]]
+            taken.append((left, left + width))
+        ends = [edge for label in sorted(taken) for edge in label]
+        assert ends == sorted(ends)
+        assert ends[0] >= 0
+        assert ends[-1] <= 100
+        assert len(taken) >= 3
+
+
+def test_a_call_that_outlasts_the_calendar_is_drawn() -> None:
+    svg = drawn(step(0, milliseconds=2**64 - 1), step(5))
+    assert len(bars(svg)) == 2
+    assert "later" in texts(svg)
+
+
+def test_of_a_thousand_calls_it_is_drawn_how_many_ran_at_a_time() -> None:
+    steps = [step(n, f"tool{n % 3}", is_error=n % 50 == 0) for n in range(1000)]
+    svg = drawn(*steps, step(0, "long", 1_000_000))
+    lanes = svg.findall("svg")
+    assert len(lanes) == 4
+    titles = [title.text or "" for title in lanes[0].iter("title")]
+    assert titles[0] == "12:00:00: 5 calls, 1 failed"
+    assert len(titles) == 80
+    assert len(lanes[3].findall("g")) == 80  # it ran all the time
+    fills = {path.attrib.get("fill") for path in lanes[0].iter("path")}
+    assert fills == {None, RED}
+    assert len(timeline.picture(steps)) < 60_000
+
+
+def test_where_all_failed_all_is_red() -> None:
+    svg = drawn(*(step(n, is_error=True) for n in range(200)))
+    assert {path.attrib.get("fill") for path in svg.iter("path")} == {RED}
+
+
+@pytest.mark.parametrize("number", [1, 2, 100, 200])
+def test_the_order_of_the_records_does_not_matter(number: int) -> None:
+    steps = [step(n * 7 % number, is_error=n % 9 == 0) for n in range(number)]
+    assert texts(drawn(*steps)) == texts(drawn(*reversed(steps)))
+
+
+def test_in_words_it_says_how_many_how_long_and_when() -> None:
+    assert timeline.summary([]) == "0 tool calls"
+    text = "2 tool calls, 1 failed, 200 ms of work, 2026-03-01 12:00:00 to 12:00:05 UTC"
+    assert timeline.summary([step(5), step(0, is_error=True)]) == text
+
+
+def test_a_timestamp_without_a_zone_is_drawn() -> None:
+    naive = TrajectoryStepRecord("bash", None, timestamp=datetime(2026, 3, 1, 12))  # noqa: DTZ001  # that is the point
+    assert len(bars(drawn(naive, step(1)))) == 2

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from math import inf, nan
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oxios_state import PruneConfig, PruneThrottle, SessionSummary, Timestamp
+from oxios_state.sessions.retention import choose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def summary(name: str, age: timedelta) -> SessionSummary:
+    """Make the summary of a session of this age at noon."""
+    return SessionSummary(name, "u", 0, None, None, None, NOON - timedelta(days=1000), NOON - age)
+
+
+def hourly(*ages: float) -> list[SessionSummary]:
+    return [summary(str(age), timedelta(hours=age)) for age in ages]
+
+
+def ids(
+    summaries: list[SessionSummary], config: PruneConfig, keep: Callable[[SessionSummary], object] | None = None
+) -> list[str]:
+    return [chosen.id for chosen in choose(summaries, config, NOON, keep)]
+
+
+@pytest.mark.parametrize(
+    ("ages", "config", "removed"),
+    [
+        ([], PruneConfig(1, 1), []),
+        ([1, 2, 3], PruneConfig(), []),
+        ([1, 2, 3], PruneConfig(0, 0), []),
+        ([1, 2, 300], PruneConfig(), ["300"]),
+        ([1, 2, 300], PruneConfig(ttl_hours=0), []),
+        ([1, 2, 3], PruneConfig(2, 0), ["3"]),
+        ([1, 2, 3, 4], PruneConfig(1, 0), ["4", "3", "2"]),
+        ([1, 2, 3], PruneConfig(3, 0), []),
+        ([1, 2, 3], PruneConfig(0, 2), ["3"]),
+        ([1, 2, 3], PruneConfig(0, 1.5), ["3", "2"]),
+        ([1, 2, 3, 4], PruneConfig(1, 3), ["4", "3", "2"]),
+        ([1, 2, 3, 4], PruneConfig(3, 1), ["4", "3", "2"]),
+        ([5, 6], PruneConfig(1, 1), ["6", "5"]),
+        ([-5, 1], PruneConfig(1, 1), ["1"]),
+        ([-5, 1], PruneConfig(0, 1), []),
+    ],
+)
+def test_too_old_ones_go_and_then_the_oldest_beyond_the_count(
+    ages: list[float], config: PruneConfig, removed: list[str]
+) -> None:
+    assert ids(hourly(*ages), config) == removed
+
+
+def test_a_session_goes_when_it_is_older_than_the_time_to_live_and_not_at_it() -> None:
+    at, beyond = summary("at", timedelta(hours=168)), summary("beyond", timedelta(hours=168, microseconds=1))
+    assert ids([at, beyond], PruneConfig()) == ["beyond"]
+    stamp = Timestamp(2026, 3, 1, 12, tzinfo=UTC, nanosecond=1)
+    assert choose([SessionSummary("s", "u", 0, None, None, None, stamp, stamp)], PruneConfig(), NOON) == []
+
+
+def test_the_count_stays_at_a_hundred_by_default() -> None:
+    summaries = [summary(str(age), timedelta(seconds=age)) for age in range(103)]
+    assert ids(summaries, PruneConfig()) == ["102", "101", "100"]
+
+
+def test_what_is_kept_stays_and_does_not_count() -> None:
+    summaries = hourly(1, 2, 3, 400, 500)
+    assert ids(summaries, PruneConfig(2, 0), lambda summary: summary.id == "1") == ["500", "400"]
+    assert ids(summaries, PruneConfig(), lambda summary: summary.id == "500") == ["400"]
+    assert ids(summaries, PruneConfig(1, 1), lambda _: "anything true") == []
+    assert ids(summaries, PruneConfig(1, 0), lambda _: 0) == ["500", "400", "3", "2"]
+
+
+def test_choosing_changes_nothing_and_takes_any_iterable() -> None:
+    summaries = hourly(1, 2, 3)
+    before = list(summaries)
+    assert choose(iter(summaries), PruneConfig(1, 0), NOON) == [summaries[2], summaries[1]]
+    assert summaries == before
+
+
+@pytest.mark.parametrize(
+    ("rules", "text"),
+    [
+        ({"max_sessions": True}, "'max_sessions' must be int, not bool"),
+        ({"max_sessions": 1.0}, "'max_sessions' must be int, not float"),
+        ({"ttl_hours": True}, "'ttl_hours' must be int or float, not bool"),
+        ({"ttl_hours": "1"}, "'ttl_hours' must be int or float, not str"),
+    ],
+)
+def test_a_rule_that_is_no_number_is_a_type_error_that_says_which(rules: Any, text: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        PruneConfig(**rules)
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("rules", "text"),
+    [
+        ({"max_sessions": -1}, "'max_sessions' must be >= 0: -1"),
+        ({"ttl_hours": -0.5}, "'ttl_hours' must be finite and not negative: -0.5"),
+        ({"ttl_hours": inf}, "'ttl_hours' must be finite and not negative: inf"),
+        ({"ttl_hours": nan}, "'ttl_hours' must be finite and not negative: nan"),
+    ],
+)
+def test_a_rule_out_of_range_is_a_value_error_that_says_which(rules: Any, text: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        PruneConfig(**rules)
+    assert str(caught.value) == text
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    ages=st.lists(st.integers(0, 40), max_size=12).map(sorted),
+    most=st.integers(0, 12),
+    ttl=st.integers(0, 40),
+    kept=st.sets(st.integers(0, 11)),
+)
+def test_the_rules_of_pruning_hold(ages: list[int], most: int, ttl: int, kept: set[int]) -> None:
+    # "First every session whose `updated_at` is older than the TTL goes, then the oldest beyond `max_sessions`. [...]
+    # `keep` is a predicate on a summary: what it returns true for is never removed, and does not count."
+    summaries = [summary(str(index), timedelta(hours=age)) for index, age in enumerate(ages)]
+    removed = ids(summaries, PruneConfig(most, ttl), lambda summary: int(summary.id) in kept)
+    assert removed == sorted(removed, key=int, reverse=True)
+    expected = []
+    staying = 0
+    for index, age in enumerate(ages):
+        if index not in kept:
+            if (ttl and age > ttl) or (most and staying == most):
+                expected.append(str(index))
+            else:
+                staying += 1
+    assert removed == expected[::-1]
+
+
+# The throttle.
+
+
+class Clock:
+    def __init__(self, time: float = 0.0) -> None:
+        self.time = time
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.mark.parametrize("cooldown", [60, 60.0, timedelta(minutes=1)])
+@pytest.mark.parametrize("start", [0.0, 5.0, 1e6])
+def test_it_is_time_at_first_and_then_once_per_cooldown(cooldown: float | timedelta, start: float) -> None:
+    clock = Clock(start)
+    throttle = PruneThrottle(cooldown, clock=clock)
+    answers = []
+    for elapsed in (0, 0, 1, 59.5, 60, 60.5, 119, 121, 300, 301, 359.5, 360):
+        clock.time = start + elapsed
+        answers.append(throttle.should_prune())
+    assert answers == [True, False, False, False, True, False, False, True, True, False, False, True]
+
+
+def test_no_cooldown_is_always_time_and_an_infinite_one_is_it_once() -> None:
+    assert [PruneThrottle(0, clock=Clock()).should_prune() for _ in range(3)] == [True] * 3
+    throttle = PruneThrottle(timedelta(0), clock=Clock())
+    assert [throttle.should_prune() for _ in range(3)] == [True] * 3
+    clock = Clock()
+    once = PruneThrottle(inf, clock=clock)
+    assert once.should_prune()
+    clock.time = 1e300
+    assert not once.should_prune()
+
+
+def test_the_clock_is_the_monotonic_one_unless_it_is_handed_in() -> None:
+    throttle = PruneThrottle(0.05)
+    started = time.monotonic()
+    assert throttle.should_prune()
+    while not throttle.should_prune():
+        time.sleep(0.005)
+    assert time.monotonic() - started >= 0.05
+    assert repr(throttle) == "PruneThrottle(0.05)"
+    assert repr(PruneThrottle(timedelta(minutes=1))) == "PruneThrottle(60.0)"
+
+
+@pytest.mark.parametrize("cooldown", [None, "60", True, [], 1j])
+def test_a_cooldown_that_is_no_number_is_a_type_error(cooldown: Any) -> None:
+    with pytest.raises(TypeError, match=f"a number of seconds or a timedelta, not {type(cooldown).__name__}"):
+        PruneThrottle(cooldown)
+
+
+@pytest.mark.parametrize("cooldown", [-1, -0.001, nan, -inf, timedelta(microseconds=-1)])
+def test_a_cooldown_that_is_negative_or_not_a_number_is_a_value_error(cooldown: float | timedelta) -> None:
+    with pytest.raises(ValueError, match="a cooldown must not be negative"):
+        PruneThrottle(cooldown)
+
+
+def test_of_many_threads_exactly_one_prunes_per_cooldown() -> None:
+    threads, rounds, clock = 64, 12, Clock()
+
+    class SlowMoment(float):
+        def __sub__(self, earlier: float) -> float:
+            elapsed = super().__sub__(earlier)
+            time.sleep(0.0005)  # lets the others look at the last time before it is set
+            return elapsed
+
+    throttle = PruneThrottle(10, clock=lambda: SlowMoment(clock.time))
+    barrier = threading.Barrier(threads, timeout=30)
+
+    def ask(_: int) -> bool:
+        barrier.wait()
+        return throttle.should_prune()
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(rounds):
+            assert sum(pool.map(ask, range(threads))) == 1
+            clock.time += 10
