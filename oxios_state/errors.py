@@ -1,35 +1,36 @@
-"""What can go wrong, as one tree: `StateError` is the base of every error that this package defines."""
+"""The errors of this package, one tree: `StateError` is the base of them all."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 
 class StateError(Exception):
-    """Base of all errors of this package. Never raised itself."""
+    """The base of all errors of this package. Never raised itself."""
+
+    __module__ = "oxios_state"
 
 
 class InvalidNameError(StateError, ValueError):
     """A category, document name or session id that the store refuses; the message says why.
 
-    Raised before the disk is touched, but for a symbolic link that leads outside the store's directory, and for what
-    would change a file of another name, where the file system takes the two for one. Nothing is changed then.
+    Raised before the disk is touched, except for a symbolic link that leads outside the store's directory, and for a
+    name that the file system takes for that of another file. Nothing is changed.
     """
+
+    __module__ = "oxios_state"
 
 
 class CorruptStateError(StateError):
-    """A file that is there and cannot be read as what it should be. The file is left as it is.
+    """A file that cannot be read as the document that it should be. The file is left as it is.
 
     Attributes:
         path: The file.
         reason: What is wrong, in words.
         line: The line of the fault, counted from 1, where the text itself is malformed; else None.
         column: The column of the fault in characters, counted from 1; None when *line* is.
-        json_path: Where in the document a value is wrong, for example ``$.user_messages[0].content``; else None.
+        json_path: The place of a wrong value in the document, for example ``$.user_messages[0].content``; else None.
     """
+
+    __module__ = "oxios_state"
 
     def __init__(
         self,
@@ -46,20 +47,27 @@ class CorruptStateError(StateError):
         self.column = column
         self.json_path = json_path
 
+    @property
+    def detail(self) -> str:
+        """What is wrong, and where in the file."""
+        place = f"line {self.line}, column {self.column}: " if self.line else ""
+        place += f"{self.json_path}: " if self.json_path else ""
+        return f"{place}{self.reason}"
+
     def __str__(self) -> str:
-        where = f"line {self.line}, column {self.column}: " if self.line else ""
-        where += f"{self.json_path}: " if self.json_path else ""
-        return f"{self.path}: {where}{self.reason}"
+        return f"{self.path}: {self.detail}"
 
 
 class UnsupportedValueError(StateError, ValueError):
-    """A value that was to be saved and that the kernel could not read back. Nothing was written.
+    """A value that the kernel could not read back. Nothing was written.
 
     Attributes:
         path: The file that was to be saved.
         reason: What is wrong, in words.
-        json_path: Where in the document the value is, for example ``$.metadata.scores[3]``; None for markdown.
+        json_path: The place of the value in the document, for example ``$.metadata.scores[3]``; None for Markdown.
     """
+
+    __module__ = "oxios_state"
 
     def __init__(self, path: Path, reason: str, json_path: str | None = None) -> None:
         super().__init__(path, reason, json_path)
@@ -67,31 +75,43 @@ class UnsupportedValueError(StateError, ValueError):
         self.reason = reason
         self.json_path = json_path
 
+    @property
+    def detail(self) -> str:
+        """What is wrong, and where in the document."""
+        return f"{self.json_path}: {self.reason}" if self.json_path else self.reason
+
     def __str__(self) -> str:
-        where = f"{self.json_path}: " if self.json_path else ""
-        return f"not saved, {where}{self.reason}: {self.path}"
+        return f"not saved, {self.detail}: {self.path}"
 
 
 class SessionNotFoundError(StateError, LookupError):
-    """`StateStore.edit_session` was asked for a session that is not there."""
+    """There is no session of this id for `StateStore.edit_session` to edit."""
+
+    __module__ = "oxios_state"
 
 
 class SessionConflictError(StateError):
-    """The session's file is no longer what this object was loaded from or last saved as. Nothing was written.
+    """The session's file changed since this object was loaded or last saved. Nothing was written.
 
     Load the session again and repeat the change, or let `StateStore.edit_session` do both under the lock.
     """
 
+    __module__ = "oxios_state"
+
 
 class SessionOwnerError(StateError, PermissionError):
-    """`StateStore.get_or_create_session` was asked for a session that belongs to another user."""
+    """The session that `StateStore.get_or_create_session` was asked for belongs to another user."""
+
+    __module__ = "oxios_state"
 
 
 class LockTimeoutError(StateError, TimeoutError):
-    """A category's lock was not free within the time-out; the message says which lock.
+    """A category's lock was not free within the timeout; the message says which lock.
 
-    Nothing was written, but for `StateStore.prune`, whose error has a note of how many sessions it had removed.
+    Nothing was written, except by `StateStore.prune`: a note of its error says how many sessions it had removed.
     """
+
+    __module__ = "oxios_state"
 
 
 class DurabilityError(StateError, OSError):
@@ -99,3 +119,5 @@ class DurabilityError(StateError, OSError):
 
     ``errno``, ``strerror`` and ``filename`` are those of the failed sync.
     """
+
+    __module__ = "oxios_state"

@@ -19,12 +19,11 @@ import pytest
 from hypothesis import settings
 
 from oxios_state import AgentResponse, Session, SessionSummary, StateStore, Timestamp, TrajectoryStepRecord, UserMessage
-from oxios_state.codec import documents as codec
-from oxios_state.codec import json_text as jsontext
-from oxios_state.sessions import index as summaries
-from oxios_state.storage import atomic_write as staging
-from oxios_state.storage import reads as reading
-from oxios_state.storage import tree as files
+from oxios_state.codec import json_text
+from oxios_state.codec.documents import decode_named
+from oxios_state.model.summary import summarise
+from oxios_state.sessions import index, repository
+from oxios_state.storage import atomic_write, nfs, reads, tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,7 +83,7 @@ def takes() -> Callable[[float, Callable[[], float]], None]:
 def calls(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The system calls as the modules that touch files see them: what is assigned here is called by these alone."""
     namespace = SimpleNamespace(**vars(os))
-    for module in (files, reading, staging):
+    for module in (tree, reads, atomic_write, nfs):
         monkeypatch.setattr(module, "os", namespace)
     return namespace
 
@@ -96,8 +95,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     if name == "orjson":
         pytest.importorskip("orjson", reason="orjson, the optional extra `fast`, is not installed")
     else:
-        nothing: Callable[[], None] = lambda: None  # noqa: E731  # as if orjson were not installed
-        monkeypatch.setattr(jsontext, "_orjson", nothing)
+        monkeypatch.setattr(json_text, "_orjson", None)  # as if orjson were not installed
     return name
 
 
@@ -147,7 +145,7 @@ def full_session() -> Callable[..., Session]:
 @pytest.fixture
 def settled_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateStore:
     """An empty store, where every file is as if it had been there for a while: what is loaded is kept as well."""
-    monkeypatch.setattr(reading, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + 10**10))
+    monkeypatch.setattr(reads, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + 10**10))
     return StateStore(tmp_path / "state", durable=False)
 
 
@@ -235,13 +233,13 @@ def held_by_another() -> Callable[[StateStore, str], AbstractContextManager[obje
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of the sessions that were decoded from their files."""
     ids: list[str] = []
-    decode = codec.decode_named
 
     def decode_and_note(raw: bytes, path: Path) -> Session:
         ids.append(path.stem)
-        return decode(raw, path)
+        return decode_named(raw, path)
 
-    monkeypatch.setattr(codec, "decode_named", decode_and_note)
+    for module in (repository, index):
+        monkeypatch.setattr(module, "decode_named", decode_and_note)
     return ids
 
 
@@ -249,13 +247,12 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of the sessions whose files were looked at, to summarise them."""
     ids: list[str] = []
-    summarise = summaries.summarise
 
     def summarise_and_note(session: Session) -> SessionSummary:
         ids.append(session.id)
         return summarise(session)
 
-    monkeypatch.setattr(summaries, "summarise", summarise_and_note)
+    monkeypatch.setattr(index, "summarise", summarise_and_note)
     return ids
 
 

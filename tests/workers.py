@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from oxios_state import PruneConfig, Session, SessionConflictError, StateStore
-from oxios_state.storage import atomic_write as staging
-from oxios_state.storage import tree as files
+from oxios_state.storage import atomic_write
+from oxios_state.storage.tree import Tree
 
 
 def say(line: object) -> None:
@@ -35,8 +35,8 @@ def hold(base: str, category: str) -> None:
 
 def write(base: str, category: str, name: str) -> None:
     """Stay before the rename."""
-    tree = files.Tree(Path(base), durable=False)
-    with staging.Staged(tree, tree.document(category, name, ".json"), [b"1"]):
+    tree = Tree(Path(base), durable=False)
+    with atomic_write.Staged(tree, tree.document(category, name, ".json"), [b"1"]):
         say("staged")
         hear()
 

@@ -1,7 +1,7 @@
-"""The cattrs converter: between JSON values and attrs classes (and whatever else cattrs knows), strictly.
+"""The cattrs converter between JSON values and attrs classes, and other types that cattrs knows. It is strict.
 
-Nothing is coerced on reading: a number where a string belongs, 12.0 for an int or an object for a list is an error, as
-it is in the kernel. cattrs by itself would call ``int("12")``, or make a list of the characters of a string.
+Nothing is coerced on reading: a number in place of a string, 12.0 for an int or an object for a list is an error, as
+in the kernel. cattrs by itself would call ``int("12")``, or split a string into a list of characters.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from cattrs.gen import make_dict_structure_fn
 from oxios_state.model import timestamps
 
 Hook = Callable[[Any, Any], Any]
-MOST_FAULTS = 20
-"""How many faults of a document are told, and looked for in one list."""
+MAX_FAULTS = 20
+"""How many faults of a document, or of one list in it, are reported."""
 
 _KINDS = {
     dict: "an object",
@@ -53,16 +53,16 @@ def _origin(cls: Any) -> Any:
 
 
 def _sorted_array(items: Iterable[Any]) -> list[Any]:
-    return sorted(items, key=repr)  # a set has no order; equal ones are to be equal bytes
+    return sorted(items, key=repr)  # a set has no order; equal sets become equal bytes
 
 
-# What JSON has a value for: exactly that.
+# Types that are JSON values: exactly these are accepted.
 
 
 def check_kind(value: Any, kind: type) -> None:
-    """Refuse with a TypeError what is not exactly this kind of JSON value."""
+    """Raise a TypeError for a value that is not exactly this kind of JSON value."""
     if type(value) is not kind:
-        raise TypeError(f"{_KINDS[kind]} is expected, not {_kind_of(value)}")
+        raise TypeError(f"expected {_KINDS[kind]}, not {_kind_of(value)}")
 
 
 def _kind_of(value: Any) -> str:
@@ -70,9 +70,9 @@ def _kind_of(value: Any) -> str:
 
 
 def strict(kind: type, build: Callable[[Any], Any] | None = None) -> Hook:
-    """Make a hook that takes this kind of JSON value only, and hands it to *build*.
+    """Return a hook that accepts this kind of JSON value only and passes it to *build*.
 
-    Without *build* it makes an instance of the wanted class, which may be a subclass of *kind*, such as a StrEnum.
+    Without *build* it creates an instance of the requested class, which may be a subclass of *kind*, such as a StrEnum.
     """
 
     def structure(value: Any, cls: Any) -> Any:
@@ -85,8 +85,8 @@ def strict(kind: type, build: Callable[[Any], Any] | None = None) -> Hook:
 
 
 def _structure_float(value: Any, cls: Any) -> float:
-    if type(value) is not float and type(value) is not int:  # serde reads 1 as 1.0 where a float belongs
-        raise TypeError(f"a number is expected, not {_kind_of(value)}")
+    if type(value) is not float and type(value) is not int:  # serde reads 1 as 1.0 in place of a float
+        raise TypeError(f"expected a number, not {_kind_of(value)}")
     number: float = cls(value)
     return number
 
@@ -103,7 +103,7 @@ def _scalar_union_hook(cls: Any) -> Hook:
             return value
         if type(value) is int and float in kinds:
             return float(value)
-        raise TypeError(f"{' or '.join(sorted(_KINDS[kind] for kind in kinds))} is expected, not {_kind_of(value)}")
+        raise TypeError(f"expected {' or '.join(sorted(_KINDS[kind] for kind in kinds))}, not {_kind_of(value)}")
 
     return structure
 
@@ -124,29 +124,29 @@ def _typed_dict_hook(cls: Any, conv: Converter) -> Hook:
 
 
 def array_of(cls: Any, structure: Callable[[Any], Any]) -> Callable[[list[Any]], list[Any]]:
-    """Make a function that structures each item of a list, and gives up after some faults: a file may be all wrong."""
+    """Return a function that structures each item of a list, and stops after `MAX_FAULTS`: every item may be wrong."""
 
     def items(value: list[Any]) -> list[Any]:
-        made, faults = [], []
+        result, faults = [], []
         for index, item in enumerate(value):
             try:
-                made.append(structure(item))
+                result.append(structure(item))
             except (RecursionError, MemoryError):
                 raise
             except Exception as error:
                 error.__notes__ = [IterableValidationNote("", index, cls)]
                 faults.append(error)
-                if len(faults) == MOST_FAULTS:
+                if len(faults) == MAX_FAULTS:
                     break
         if faults:
             raise IterableValidationError("items are wrong", faults, list)
-        return made
+        return result
 
     return items
 
 
 def _array_hook_factory(abstract: type) -> Callable[[Any, Converter], Hook]:
-    # cattrs makes one of anything that it can iterate over: the characters of a string, the keys of an object.
+    # cattrs accepts any iterable: the characters of a string, the keys of an object.
     def factory(cls: Any, conv: Converter) -> Hook:
         item = (get_args(cls) or (Any,))[0]
         items = array_of(item, lambda value: conv.structure(value, item))
@@ -171,15 +171,15 @@ def _literal_hook(cls: Any) -> Hook:
 
     def structure(value: Any, _: Any) -> Any:
         for choice in choices:
-            found = choice.value if isinstance(choice, Enum) else choice
-            if found == value and type(found) is type(value):
+            expected = choice.value if isinstance(choice, Enum) else choice
+            if expected == value and type(expected) is type(value):
                 return choice
-        raise ValueError(f"one of {', '.join(map(repr, choices))} is expected, not {value!r:.60}")
+        raise ValueError(f"expected one of {', '.join(map(repr, choices))}, not {value!r:.60}")
 
     return structure
 
 
-# What JSON has no value for: strings.
+# Types that are not JSON values: written as strings.
 
 
 def _decimal(text: str) -> Decimal:
@@ -190,15 +190,15 @@ def _decimal(text: str) -> Decimal:
 
 
 def render_datetime(moment: datetime) -> str | datetime:
-    """Write a moment as the kernel does; what that cannot be, as it is."""
+    """Return a datetime as the kernel writes it, or unchanged if it cannot be written."""
     try:
         return timestamps.render(moment)
     except (ValueError, OverflowError):
-        return moment  # for the encoder to refuse it, with its path in the document
+        return moment  # the encoder refuses it, with its JSON path
 
 
 def _is_uuid(cls: Any) -> bool:
-    return getattr(cls, "__module__", "") == "uuid" and cls.__name__ == "UUID"  # not imported, as most do without
+    return getattr(cls, "__module__", "") == "uuid" and cls.__name__ == "UUID"  # without importing it
 
 
 def _enum_hook(cls: Any) -> Hook:
@@ -211,27 +211,27 @@ def _enum_hook(cls: Any) -> Hook:
 
 
 def make_converter() -> Converter:
-    """Make a converter with all of the above."""
-    made = Converter(unstruct_collection_overrides={AbstractSet: _sorted_array})
+    """Return a converter with the hooks of this module."""
+    conv = Converter(unstruct_collection_overrides={AbstractSet: _sorted_array})
     for kind in (str, int, bool):
-        made.register_structure_hook(kind, strict(kind))
-    made.register_structure_hook(float, _structure_float)
-    made.register_structure_hook(datetime, strict(str, timestamps.parse))
-    made.register_unstructure_hook(datetime, render_datetime)
-    made.register_structure_hook(date, strict(str, date.fromisoformat))
-    made.register_unstructure_hook(date, date.isoformat)
-    made.register_structure_hook(Path, strict(str, Path))
-    made.register_structure_hook(Decimal, strict(str, _decimal))
-    made.register_unstructure_hook(Decimal, str)
-    made.register_structure_hook(bytes, strict(str, lambda text: base64.b64decode(text, validate=True)))
-    made.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode())
-    made.register_unstructure_hook_factory(_is_uuid, lambda _: str)
+        conv.register_structure_hook(kind, strict(kind))
+    conv.register_structure_hook(float, _structure_float)
+    conv.register_structure_hook(datetime, strict(str, timestamps.parse))
+    conv.register_unstructure_hook(datetime, render_datetime)
+    conv.register_structure_hook(date, strict(str, date.fromisoformat))
+    conv.register_unstructure_hook(date, date.isoformat)
+    conv.register_structure_hook(Path, strict(str, Path))
+    conv.register_structure_hook(Decimal, strict(str, _decimal))
+    conv.register_unstructure_hook(Decimal, str)
+    conv.register_structure_hook(bytes, strict(str, lambda text: base64.b64decode(text, validate=True)))
+    conv.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode())
+    conv.register_unstructure_hook_factory(_is_uuid, lambda _: str)
     for predicate, factory in _FACTORIES:
-        made.register_structure_hook_factory(predicate, factory)
-    return made
+        conv.register_structure_hook_factory(predicate, factory)
+    return conv
 
 
-_FACTORIES: list[tuple[Callable[[Any], bool], Any]] = [  # cattrs asks the last one first
+_FACTORIES: list[tuple[Callable[[Any], bool], Any]] = [  # cattrs tries the last one first
     (_is_scalar_union, _scalar_union_hook),
     (lambda cls: attrs.has(cls) or is_dataclass(cls), _object_hook),
     (lambda cls: _origin(cls) in {dict, Mapping, MutableMapping}, _mapping_hook),

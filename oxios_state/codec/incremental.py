@@ -1,4 +1,4 @@
-"""A session document as text, in pieces. Records cannot change: what was written of them once is used again."""
+"""Session documents in pieces of text: records cannot change, so the text of a record is written once and reused."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from oxios_state.codec import documents as codec
-from oxios_state.codec import json_text as jsontext
+from oxios_state.codec import json_text
+from oxios_state.codec.documents import decode_session, record_document, session_document
 from oxios_state.errors import UnsupportedValueError
 from oxios_state.model import timestamps
-from oxios_state.model.records import NOT_ON_DISK, AgentResponse
+from oxios_state.model.records import RECORD_TYPES, AgentResponse
 from oxios_state.model.session import Session
-from oxios_state.model.values import FaultError
+from oxios_state.model.values import NOT_STORED, OMITTED_KEYS, InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-_MOST_SEGMENTS = 32
+_MAX_SEGMENTS = 32
 _SEPARATOR = b",\n    "
 
 
 class _Segment:
-    """Some records that follow each other in an array, and their text.
+    """Consecutive records of an array, and their text.
 
     Attributes:
         records: The records.
-        text: Their text, with what separates them.
-        exact: Whether they are what reading the text gives, down to the types.
+        text: Their text, with the separators between them.
+        exact: Whether decoding the text returns equal records, down to the types of their values.
     """
 
     __slots__ = ("exact", "records", "text")
@@ -54,7 +54,7 @@ class SessionText:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the session that it was made of is what reading it gives, down to the types."""
+        """Whether decoding the text returns a session equal to its source, down to the types of its values."""
         return self._exact and all(part.exact for parts in self._arrays.values() for part in parts)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -72,19 +72,19 @@ class SessionText:
                     yield _SEPARATOR if index else b"\n    "
                     yield segment.text
                 yield b"\n  ]"
-            elif key != "trajectory_steps":  # which kernels leave out when it is empty
+            elif key not in OMITTED_KEYS:
                 yield b',\n  "%s": []' % key.encode()
         yield self._after
 
-    def kept(self, key: str) -> list[_Segment]:
-        """Give what there is of an array."""
-        return self._arrays[key]
+    def segments(self, array: str) -> list[_Segment]:
+        """Return the segments of an array."""
+        return self._arrays[array]
 
     def decode(self, path: Path) -> tuple[Session, SessionText]:
-        """Give the session that reading this text would give, and the same text with that session's records."""
+        """Return the session that decoding this text returns, and the same text with the records of that session."""
         arrays = self._arrays
-        doubtful = {key: [part for part in parts if not part.exact] for key, parts in arrays.items()}
-        session = codec.decode_session(b"".join(self._pieces(doubtful)), path)
+        inexact = {key: [part for part in parts if not part.exact] for key, parts in arrays.items()}
+        session = decode_session(b"".join(self._pieces(inexact)), path)
         decoded = {key: iter(getattr(session, key)) for key in arrays}
         exact = {key: [_exact(part, decoded[key]) for part in parts] for key, parts in arrays.items()}
         for key, parts in exact.items():
@@ -99,62 +99,60 @@ def _exact(segment: _Segment, decoded: Iterator[Any]) -> _Segment:
 
 
 def encode(session: Session, path: Path) -> SessionText:
-    """Write a session document; of its records, only what was not written when it was last saved.
+    """Return the text of a session document. Only records that were not part of its last text are encoded.
 
     Raises:
         UnsupportedValueError: If the kernel could not read it back.
     """
-    last = session.revision.content if session.revision is not None else ()
-    document = codec.session_document(session)
+    previous = session._source.text if session._source is not None else ()  # the store's slot
+    document = session_document(session)
     try:
         if session.extra:
             _refuse_fields(session.extra)
-        before, plain = jsontext.encode_value({key: document.pop(key) for key in ("id", "user_id")}, 1)
+        before, plain = json_text.encode_value({key: document.pop(key) for key in ("id", "user_id")}, 1)
         arrays = {
-            key: _encode_array(document.pop(key, []), key, last.kept(key) if isinstance(last, SessionText) else ())
-            for key in codec.RECORDS
+            array: _encode_array(
+                document.pop(array, []), array, previous.segments(array) if isinstance(previous, SessionText) else ()
+            )
+            for array in RECORD_TYPES
         }
-        after, plain_too = jsontext.encode_value(document, 1)
-    except FaultError as fault:
-        raise UnsupportedValueError(path, fault.reason, fault.path) from None
-    exact = plain and plain_too and timestamps.is_exact(session.created_at) and timestamps.is_exact(session.updated_at)
+        after, also_plain = json_text.encode_value(document, 1)
+    except InvalidValueError as error:
+        raise UnsupportedValueError(path, error.reason, error.path) from None
+    exact = plain and also_plain and timestamps.is_exact(session.created_at) and timestamps.is_exact(session.updated_at)
     return SessionText(before[:-2], arrays, b"," + after[1:], exact=exact)
 
 
 def _refuse_fields(extra: dict[str, Any]) -> None:
     for field in attrs.fields(Session):
-        if field.name in extra and field.name not in NOT_ON_DISK:
-            fault = FaultError("'extra' must not hold what is a field")
-            fault.keys.append(field.name)
-            raise fault
+        if field.name in extra and field.name not in NOT_STORED:
+            raise InvalidValueError("'extra' must not contain fields of the class", field.name)
 
 
-def _encode_array(records: list[Any], key: str, kept: Iterable[_Segment]) -> list[_Segment]:
+def _encode_array(records: list[Any], array: str, previous: Iterable[_Segment]) -> list[_Segment]:
     segments, start = [], 0
-    for segment in kept:
+    for segment in previous:
         end = start + len(segment.records)
         if end > len(records) or not all(map(is_, segment.records, records[start:end])):
             break
         segments.append(segment)
         start = end
     if start < len(records):
-        segments.append(_encode_records(records[start:], key, start))
-    if len(segments) > _MOST_SEGMENTS:
+        segments.append(_encode_records(records[start:], array, start))
+    if len(segments) > _MAX_SEGMENTS:
         return [_joined(list(alike), exact=exact) for exact, alike in groupby(segments, attrgetter("exact"))]
     return segments
 
 
-def _encode_records(records: list[Any], key: str, start: int) -> _Segment:
-    kind = codec.RECORDS[key]
+def _encode_records(records: list[Any], array: str, start: int) -> _Segment:
+    kind = RECORD_TYPES[array]
     try:
         for index, record in enumerate(records):
-            if type(record) is not kind:  # what a subclass adds would be lost
-                fault = FaultError(f"a {kind.__name__} belongs here, not {record!r:.60}")
-                fault.keys.append(index)
-                raise fault
-        text, plain = jsontext.encode_value(list(map(codec.record_document, records)), 2)
-    except FaultError as fault:
-        fault.keys[-1:] = [start + int(fault.keys[-1]), key]
+            if type(record) is not kind:  # the attributes of a subclass would be lost
+                raise InvalidValueError(f"expected {kind.__name__}, not {record!r:.60}", index)
+        text, plain = json_text.encode_value(list(map(record_document, records)), 2)
+    except InvalidValueError as error:
+        error.keys[-1:] = [start + int(error.keys[-1]), array]
         raise
     inner = text[len(b"[\n  ") : -len(b"\n]")].replace(b"\n", b"\n  ")
     return _Segment(records, inner, exact=plain and all(map(_is_exact, records)))

@@ -1,88 +1,84 @@
 """JSON text: plain values to and from the bytes that the kernel's ``serde_json::to_string_pretty`` writes.
 
-There are two engines. The standard library's always works; orjson, the optional extra ``fast``, is used where it is
-installed. Both give the same bytes, values and errors: what orjson reads or spells differently never reaches it, or is
-done again by the standard library.
+There are two engines: the standard library's, and orjson, the optional extra ``fast``, where it is installed. Both
+produce the same bytes, values and errors: values that orjson would spell differently, and text that it refuses, are
+handled by the standard library.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from functools import cache
 from importlib import import_module
+from json import JSONDecodeError, JSONDecoder, encoder  # not from json.encoder: importing both at once may deadlock
 from typing import TYPE_CHECKING, Any
 
 from oxios_state.errors import CorruptStateError, UnsupportedValueError
-from oxios_state.model.values import DEEPEST, LARGEST, SMALLEST, FaultError, check, check_unicode, depth_exceeds
+from oxios_state.model.values import (
+    MAX_DEPTH,
+    MAX_INTEGER,
+    MIN_INTEGER,
+    InvalidValueError,
+    check_unicode,
+    check_value,
+    depth_exceeds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from json import JSONDecoder
     from pathlib import Path
-    from types import ModuleType
 
-_LONGEST_INTEGER = len(str(SMALLEST))
+_MAX_INTEGER_LENGTH = len(str(MIN_INTEGER))
 _SURROGATE_ESCAPE = rb"\\u[dD][89a-fA-F]"
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _LITERAL = rf'{_STRING}|[^\s"\[\]{{}},:]+'
 
 
-# Both engines are imported when they are first used, as neither is needed to import this package.
-
-
-@cache
-def _orjson() -> ModuleType | None:
+def _import_orjson() -> Any:
     try:
         return import_module("orjson")
     except ImportError:
         return None
 
 
-@cache
-def _json_decoder() -> JSONDecoder:
-    from json import JSONDecoder
-
-    return JSONDecoder(parse_int=_parse_integer, parse_float=_parse_float, parse_constant=_refuse_constant)
+_orjson = _import_orjson()
 
 
 def encode(value: Any, path: Path) -> bytes:
     """Write a JSON value.
 
     Args:
-        value: None, bool, int, float, str, and lists, tuples and dicts of such, or subclasses of these.
-        path: The file that it is for, to name it in an error.
+        value: None, bool, int, float, str, and lists, tuples and dicts of these, or subclasses.
+        path: The file, to name it in an error.
 
     Raises:
         UnsupportedValueError: If the kernel could not read *value* back.
     """
     try:
         return encode_value(value, 1)[0]
-    except FaultError as fault:
-        raise UnsupportedValueError(path, fault.reason, fault.path) from None
+    except InvalidValueError as error:
+        raise UnsupportedValueError(path, error.reason, error.path) from None
 
 
 def encode_value(value: Any, depth: int) -> tuple[bytes, bool]:
-    """Write a JSON value that stands *depth* levels deep in a document, as if it stood alone.
+    """Write a JSON value from *depth* levels deep in a document, as if it were a document.
 
     Returns:
-        The text, and whether reading it gives values of the same types: false for subclasses, and sometimes for floats.
+        The text, and whether reading it returns values of the same types: not for subclasses, nor always for floats.
 
     Raises:
-        FaultError: If the kernel could not read it back.
+        InvalidValueError: If the kernel could not read it back.
     """
-    plain = check(value, depth)
-    if plain and (orjson := _orjson()) is not None:
-        return orjson.dumps(value, option=orjson.OPT_INDENT_2), True
-    from json import encoder  # not `from json.encoder`: two threads that import both at once wait for each other
-
+    plain = check_value(value, depth)
+    if plain and _orjson is not None:
+        return _orjson.dumps(value, option=_orjson.OPT_INDENT_2), True
     chunks: list[str] = []
     _write(value, "\n", chunks, encoder.encode_basestring)
     return "".join(chunks).encode(), plain
 
 
 def _write(value: Any, newline: str, chunks: list[str], quote: Callable[[str], str]) -> None:
-    """Append the text of a checked value; *newline* is a line break and the indent of the value's own line."""
+    """Append the text of a checked value; *newline* is a line break and the indent of the line of the value."""
     if isinstance(value, str):
         chunks.append(quote(value))
     elif value is None:
@@ -112,7 +108,7 @@ def _write(value: Any, newline: str, chunks: list[str], quote: Callable[[str], s
 
 
 def _float_text(value: float) -> str:
-    """Spell a float as the kernel's ryu does: Python's digits, but 0.00001 for 1e-05 and 1e16 for 1e+16."""
+    """Return a float as the kernel's ryu spells it: Python's digits, but 0.00001 for 1e-05 and 1e16 for 1e+16."""
     mantissa, _, exponent = float.__repr__(value).partition("e")
     if not exponent:
         return mantissa
@@ -125,56 +121,53 @@ def _float_text(value: float) -> str:
 def decode(raw: bytes, path: Path) -> Any:
     """Read a JSON document as serde_json does.
 
-    An integer outside [-2^63, 2^64-1] becomes the nearest float, and of a key that stands twice in an object the last
-    value counts.
+    An integer outside [-2^63, 2^64-1] becomes the nearest float. If an object has a key twice, the last value counts.
 
     Args:
         raw: The text, in UTF-8.
-        path: The file that it is from, to name it in an error.
+        path: The file, to name it in an error.
 
     Raises:
         CorruptStateError: With the line and column where the text is malformed.
     """
     value = parse(raw, path)
-    if raw.count(b"[") + raw.count(b"{") > DEEPEST and depth_exceeds(value, DEEPEST):
-        raise CorruptStateError(path, f"nested deeper than {DEEPEST} levels")
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and depth_exceeds(value, MAX_DEPTH):
+        raise CorruptStateError(path, f"nested deeper than {MAX_DEPTH} levels")
     return value
 
 
 def parse(raw: bytes, path: Path) -> Any:
-    """Read a JSON document as `decode` does, but for how deep it is nested: that is the caller's to check.
+    """Read a JSON document as `decode` does, but leave it to the caller to check how deep it is nested.
 
     Raises:
         CorruptStateError: With the line and column where the text is malformed.
     """
-    if (orjson := _orjson()) is not None:
+    if _orjson is not None:
         try:
-            return orjson.loads(raw)
+            return _orjson.loads(raw)
         except ValueError:
-            pass  # the standard library refuses it too, and says why in words that do not depend on orjson
+            pass  # the standard library refuses it too, with a reason that does not depend on orjson
     return _parse_strictly(raw, path)
 
 
 def check_for_kernel(raw: bytes, path: Path) -> None:
-    """Refuse a document that this module reads and the kernel would refuse, or read as something else.
+    """Raise an error for a document that the kernel would refuse, or read as other values than this module.
 
     Raises:
-        UnsupportedValueError: With the path of an integer out of range, or a key that stands twice in an object.
-        CorruptStateError: If it is not JSON at all.
+        UnsupportedValueError: With the JSON path of an integer out of range, or of a repeated key of an object.
+        CorruptStateError: If it is not JSON.
     """
-    from json import JSONDecoder
-
     decode(raw, path)
     exact = JSONDecoder(object_pairs_hook=_Object).decode(decode_text(raw, path))
     try:
         _refuse_repeated_keys(exact)
-        check(exact, 1)
-    except FaultError as fault:
-        raise UnsupportedValueError(path, fault.reason, fault.path) from None
+        check_value(exact, 1)
+    except InvalidValueError as error:
+        raise UnsupportedValueError(path, error.reason, error.path) from None
 
 
 class _Object(dict[str, Any]):
-    """An object that knows which of its keys stood twice."""
+    """An object that remembers its first repeated key."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__()
@@ -187,23 +180,21 @@ class _Object(dict[str, Any]):
 
 def _refuse_repeated_keys(value: Any) -> None:
     if isinstance(value, _Object) and value.repeated is not None:
-        fault = FaultError(f"the key {value.repeated!r:.80} stands twice in an object")
-        fault.keys.append(value.repeated)
-        raise fault
+        raise InvalidValueError(f"the key {value.repeated!r:.80} stands twice in an object", value.repeated)
     for key, item in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else []):
         try:
             _refuse_repeated_keys(item)
-        except FaultError as fault:
-            fault.keys.append(key)
+        except InvalidValueError as error:
+            error.keys.append(key)
             raise
 
 
 class _BadLiteralError(Exception):
-    """A literal that the standard library's decoder takes and JSON does not."""
+    """A literal that the standard library's decoder accepts and JSON does not."""
 
 
 def _parse_integer(literal: str) -> int | float:
-    if len(literal) <= _LONGEST_INTEGER and SMALLEST <= (value := int(literal)) <= LARGEST:
+    if len(literal) <= _MAX_INTEGER_LENGTH and MIN_INTEGER <= (value := int(literal)) <= MAX_INTEGER:
         return value
     return _parse_float(literal)
 
@@ -219,12 +210,13 @@ def _refuse_constant(literal: str) -> float:
     raise _BadLiteralError(literal, f"{literal} is not JSON")
 
 
-def _parse_strictly(raw: bytes, path: Path) -> Any:
-    from json import JSONDecodeError
+_decoder = JSONDecoder(parse_int=_parse_integer, parse_float=_parse_float, parse_constant=_refuse_constant)
 
+
+def _parse_strictly(raw: bytes, path: Path) -> Any:
     text = decode_text(raw, path)
     try:
-        value = _json_decoder().decode(text)
+        value = _decoder.decode(text)
     except JSONDecodeError as error:
         reason = "the text begins with a byte order mark" if text[:1] == "\ufeff" else error.msg
         raise CorruptStateError(path, reason, error.lineno, error.colno) from None
@@ -233,14 +225,14 @@ def _parse_strictly(raw: bytes, path: Path) -> Any:
         start = next(token.start() for token in re.finditer(_LITERAL, text) if token[0].startswith(literal))
         raise CorruptStateError(path, reason, *_line_and_column(text, start)) from None
     except RecursionError:
-        if _brackets_deep(text) <= DEEPEST:
-            raise  # it is the caller's stack that is deep
-        raise CorruptStateError(path, f"nested deeper than {DEEPEST} levels") from None
+        if _brackets_deep(text) <= MAX_DEPTH:
+            raise  # the caller's stack is deep, not the document
+        raise CorruptStateError(path, f"nested deeper than {MAX_DEPTH} levels") from None
     if re.search(_SURROGATE_ESCAPE, raw):
         try:
-            check(value, 1)
-        except FaultError as fault:
-            raise CorruptStateError(path, fault.reason, json_path=fault.path) from None
+            check_value(value, 1)
+        except InvalidValueError as error:
+            raise CorruptStateError(path, error.reason, json_path=error.path) from None
     return value
 
 
@@ -274,8 +266,8 @@ def encode_text(text: str, path: Path) -> bytes:
     """
     try:
         check_unicode(text)
-    except FaultError as fault:
-        raise UnsupportedValueError(path, fault.reason) from None
+    except InvalidValueError as error:
+        raise UnsupportedValueError(path, error.reason) from None
     return text.encode()
 
 

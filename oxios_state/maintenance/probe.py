@@ -1,12 +1,15 @@
-"""What a directory gives: the probe tries there what the library's promises rest on, and says plainly what it found."""
+"""The probe: trying in a directory the operations that the library's promises rest on, and reporting the results."""
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,40 +18,18 @@ import attrs
 from filelock import lock_descriptor, unlock_descriptor
 
 from oxios_state.errors import InvalidNameError
-from oxios_state.maintenance import scratch
 from oxios_state.maintenance.probe_process import PROGRAM, NotTriedError, OtherProcess
-from oxios_state.storage import nfs as mounts
-from oxios_state.storage import revisions
-from oxios_state.storage import tree as files
+from oxios_state.maintenance.problems import Finding
+from oxios_state.storage import nfs, revisions, system
+from oxios_state.storage.tree import Tree, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     Trial = Callable[[], tuple[bool | None, str]]
-    """Gives what `Finding` has as holds and detail."""
+    """Returns the `holds` and `detail` of a finding."""
 
-_WORDS = {True: "yes", False: "no", None: "note"}
-
-
-@attrs.frozen
-class Finding:
-    """One thing that `StateStore.probe` tried.
-
-    Attributes:
-        what: What was tried.
-        holds: Whether it is as it should be; None for what could not be tried, and for what is good to know.
-        detail: What was found.
-    """
-
-    what: str
-    holds: bool | None
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.what}: {_WORDS[self.holds]}, {self.detail}"
-
-
-# Of mounts, as proc(5) and the manuals of the file systems have them.
+# Options and types of mounts, from proc(5) and the manuals of the file systems.
 _LOCAL_LOCKS = {"nolock", "local_lock=all", "local_lock=flock", "nobrl", "localflock", "localflocks"}
 _UNSEEN = {"nocto", "cache=loose"}
 _UNSYNCED = {"nobarrier", "barrier=0", "barrier=none", "fsync_mode=nobarrier", "volatile"}
@@ -59,20 +40,22 @@ _UNTRIED = {
     *("prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"),
 }
 
-# Names that some file systems take for one.
+# Pairs of names that some file systems take for one.
 _TWINS = [("Case", "case"), ("\u00e9", "e\u0301"), ("dot.", "dot")]
 
-_OLD, _NEW = "o", "n"  # of which there is much, so that who reads it is not done with the first look
+_OLD, _NEW = "o", "n"  # repeated, so that a reader needs more than one read
 _MUCH = 2**20
-_AT_ONCE = 1.0  # seconds
-_ODD = 1_700_000_001_123_456_789  # nanoseconds: a time that shows what a file system keeps, two seconds included
+_AT_ONCE = 1.0  # seconds within which a lock must be free after its holder was killed
+_REMOVE_TIMEOUT = 1.0  # seconds: NFS lags behind with a file that was open when it was replaced
+_STALE_AFTER = 3600.0  # seconds: the age of a probe's directory whose process was killed
+_ODD = 1_700_000_001_123_456_789  # nanoseconds: a time that shows the resolution of a file system, two seconds included
 _UNITS = (1, 100, 10**3, 10**6, 10**7, 10**9)  # of times, in nanoseconds
 _COARSEST = 2 * 10**9
-_SKEW = 10**8  # nanoseconds that the clocks may be apart: as `revisions` counts on
+_SKEW = 10**8  # nanoseconds that the clocks may differ: `revisions` relies on it
 
 
 def _make(path: str) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | files.COMMON, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | system.BINARY, 0o600)
 
 
 def _lock(descriptor: int) -> bool:
@@ -85,7 +68,7 @@ def _interpreter() -> str:
 
 @attrs.frozen
 class Operations:
-    """How things are done where it matters; tests hand in others, which do it wrong."""
+    """The operations that are tried; tests pass others, which are broken."""
 
     make: Callable[[str], int] = _make
     lock: Callable[[int], object] = _lock
@@ -94,23 +77,67 @@ class Operations:
     link: Callable[[str, str], object] = os.link
     exists: Callable[[str], bool] = os.path.lexists
     sync: Callable[[int], object] = os.fsync
-    sync_directory: Callable[[Path], object] = files.sync_directory
+    sync_directory: Callable[[Path], object] = sync_directory
     set_times: Callable[[str, tuple[int, int]], object] = lambda path, times: os.utime(path, ns=times)
     now: Callable[[], int] = time.time_ns
-    mount_at: Callable[[int], mounts.Mount | None] = mounts.mount_at
+    mount_at: Callable[[int], nfs.Mount | None] = nfs.mount_at
     interpreter: str = attrs.field(factory=_interpreter)
     program: str = PROGRAM
-    patience: float = 60.0  # seconds that the other process may take for all that it does
+    timeout: float = 60.0  # seconds for everything that the other process does
 
 
-def probe(tree: files.Tree, operations: Operations | None = None) -> list[Finding]:
-    """Try what a directory gives, in a new directory among the library's own, which is removed again."""
+def probe(tree: Tree, operations: Operations | None = None) -> list[Finding]:
+    """Try a store's directory, in a new directory among the library's own, which is removed again.
+
+    Returns:
+        A finding for each trial, also for those that failed or were not possible. Where nothing can be written, that is
+        the only finding.
+    """
     with ExitStack() as stack:
         try:
-            directory = stack.enter_context(scratch.made(tree))
+            directory = stack.enter_context(_scratch_directory(tree))
         except (OSError, InvalidNameError) as error:
-            return [Finding("directory", holds=False, detail=f"nothing can be made in it: {error}")]
+            return [Finding("directory", holds=False, detail=f"nothing can be created in it: {error}")]
         return list(_Probe(directory, operations or Operations(), stack).run())
+
+
+@contextmanager
+def _scratch_directory(tree: Tree) -> Iterator[Path]:
+    """Create a directory for the block and remove it afterwards, together with old ones that killed processes left.
+
+    Raises:
+        OSError: If it cannot be created; with its name.
+        InvalidNameError: If the library's own directory is a link that leads outside.
+    """
+    name = f"probe.{os.urandom(8).hex()}"
+    try:
+        tree.make_directory(tree.base)
+        # Not durable: that a directory cannot be synced is a finding, and no reason to try nothing.
+        directory = Tree(tree.base, durable=False).make_own_directory(name)
+        for other in tree.own.iterdir():
+            if _is_stale(other):
+                _remove_directory(other)
+        yield directory
+    finally:
+        _remove_directory(tree.own / name)
+
+
+def _is_stale(path: Path) -> bool:
+    if not re.fullmatch(r"probe\.[0-9a-f]{16}", path.name):
+        return False
+    status = path.lstat()
+    return stat.S_ISDIR(status.st_mode) and time.time() - status.st_mtime >= _STALE_AFTER
+
+
+def _remove_directory(directory: Path) -> None:
+    deadline = time.monotonic() + _REMOVE_TIMEOUT
+    while os.path.isdir(directory):
+        try:
+            shutil.rmtree(directory)
+        except OSError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
 
 
 class _Probe:
@@ -120,13 +147,13 @@ class _Probe:
         self._directory = directory
         self._do = operations
         self._stack = stack
-        self._mount: mounts.Mount | None = None
+        self._mount: nfs.Mount | None = None
 
     def run(self) -> Iterator[Finding]:
         """Try one after another."""
         try:
             other: OtherProcess | NotTriedError = OtherProcess(
-                self._do.interpreter, self._stack, program=self._do.program, patience=self._do.patience
+                self._do.interpreter, self._stack, program=self._do.program, patience=self._do.timeout
             )
         except NotTriedError as error:
             other = error
@@ -151,7 +178,7 @@ class _Probe:
         return path
 
     def _open(self, path: str) -> int:
-        descriptor = os.open(path, os.O_RDWR | files.COMMON)
+        descriptor = os.open(path, os.O_RDWR | system.BINARY)
         self._stack.callback(os.close, descriptor)
         return descriptor
 
@@ -248,7 +275,7 @@ class _Probe:
         return True, "those that differ in case, Unicode normalisation or a dot at the end are of different files"
 
     def _keep_private(self) -> tuple[bool | None, str]:
-        if files.WINDOWS:
+        if system.WINDOWS:
             return None, "Windows keeps lists instead of who may read what, which are not looked at"
         mode = os.stat(self._made("private")).st_mode & 0o777
         if mode & 0o077:

@@ -1,6 +1,6 @@
-"""What pandas and polars ask of a record: the protocol of `dataclasses`, as both make columns of such instances.
+"""Rows of data frames: pandas and polars make columns of records by the protocol of `dataclasses`.
 
-They know no attrs classes, and neither is needed here.
+Neither knows attrs classes, and neither is needed here.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     Moment = datetime
     JSONValue = Any
 else:
-    # What polars goes by, instead of by the values: it takes every datetime for one without a time zone, and for Any it
-    # looks at the first records only and drops what no column was made for.
+    # polars reads these annotations instead of the values: it takes every datetime for one without a time zone, and
+    # for Any it looks at the first records only and drops keys for which these made no column.
     Moment = NewType("Moment", datetime)
     JSONValue = object
 
 
-class _Protocol:
-    """Gives an attribute of the dataclass that stands for a class, made when it is first asked for."""
+class _DataclassAttribute:
+    """An attribute of the dataclass that stands for an attrs class, created when it is first read."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -37,30 +37,31 @@ class _Protocol:
 
 
 class Row:
-    """A record of which data frames make a row: each field is a column, but for those in `_no_columns`.
+    """Base of attrs classes whose instances are rows of a data frame: each field is a column.
 
-    What `dataclasses` can do with its own instances, `asdict` and `replace` among it, it can do with these.
+    Functions of `dataclasses` that take an instance, such as ``asdict`` and ``replace``, accept these too.
     """
 
     __slots__ = ()
-    _no_columns: ClassVar[frozenset[str]] = frozenset()
+    _not_columns: ClassVar[frozenset[str]] = frozenset()
+    """The fields that are no columns."""
 
     if TYPE_CHECKING:
         __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     else:
-        __dataclass_fields__ = _Protocol("__dataclass_fields__")
-        __dataclass_params__ = _Protocol("__dataclass_params__")  # what pprint asks for
+        __dataclass_fields__ = _DataclassAttribute("__dataclass_fields__")
+        __dataclass_params__ = _DataclassAttribute("__dataclass_params__")  # pprint reads them
 
 
-_A_FACTORY: Any = attrs.Factory(list)  # its class is a function to a type checker
+_FACTORY: Any = attrs.Factory(list)  # to a type checker, the class of this object is a function
 
 
 @cache
-def _dataclass(cls: Any) -> type:  # an attrs class that is a Row
+def _dataclass(cls: Any) -> type:
     hints = get_type_hints(cls)
     members: list[Any] = []
     for member in attrs.fields(cls):
-        if member.name in cls._no_columns:  # `asdict` leaves such a one out, and `replace` keeps it
+        if member.name in cls._not_columns:  # `asdict` omits an InitVar, and `replace` keeps it
             members.append((member.name, InitVar[Any], None))
         else:
             hint = hints[member.name]
@@ -72,6 +73,6 @@ def _field(member: attrs.Attribute[Any]) -> Any:
     default: Any = member.default
     if default is attrs.NOTHING:
         return field(kw_only=member.kw_only)
-    if type(default) is type(_A_FACTORY):
+    if type(default) is type(_FACTORY):
         return field(default_factory=default.factory, kw_only=member.kw_only)
     return field(default=default, kw_only=member.kw_only)

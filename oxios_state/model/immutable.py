@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from typing import Any, NoReturn
 
-_DEEPEST = 127  # what is nested deeper is left as it is, and refused when it is saved
+_MAX_DEPTH = 127  # deeper values are returned unfrozen; saving rejects them
 SCALARS = frozenset({str, int, float, bool, type(None)})
-"""The types of values that hold no others."""
+"""The types of values that contain no others."""
 
 
 class FrozenDict(dict[str, Any]):
-    """A dict that refuses to be changed; its copies are plain dicts, which do not."""
+    """A dict that refuses to be changed. Copies and pickles of it are plain dicts."""
 
     __slots__ = ()
 
@@ -22,11 +22,11 @@ class FrozenDict(dict[str, Any]):
         return {key: copy.deepcopy(value, memo) for key, value in self.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FrozenDict, (dict(self),)
+        return dict, (dict(self),)
 
 
 class FrozenList(list[Any]):
-    """A list that refuses to be changed; its copies are plain lists, which do not."""
+    """A list that refuses to be changed. Copies and pickles of it are plain lists."""
 
     __slots__ = ()
 
@@ -37,12 +37,12 @@ class FrozenList(list[Any]):
         return [copy.deepcopy(value, memo) for value in self]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FrozenList, (list(self),)
+        return list, (list(self),)
 
 
 def _refuse(*_: object, **__: object) -> NoReturn:
     raise TypeError(
-        "a record is immutable: change a copy (copy.deepcopy gives a plain one), and make a new record of it"
+        "a record is immutable: change a copy (copy.deepcopy returns a plain one), and make a new record of it"
     )
 
 
@@ -55,14 +55,18 @@ for _class, _names in (
 
 
 def freeze(value: Any, around: tuple[int, ...] = ()) -> Any:
-    """Give a frozen copy of dicts, lists and tuples, and of what they hold; anything else as it is.
+    """Return a frozen copy of dicts, lists and tuples, nested ones included; other values are returned as they are.
 
-    What holds itself is left as it is there, for saving to refuse; *around* are the identities of what holds *value*.
+    Self-referencing containers are returned unfrozen; saving rejects them.
+
+    Args:
+        value: The value.
+        around: The identities of the containers that enclose it.
     """
     kind = type(value)
     if kind is dict and SCALARS.issuperset(map(type, value.values())):
         return FrozenDict(value)
-    if kind is FrozenDict or kind is FrozenList or len(around) >= _DEEPEST or id(value) in around:
+    if kind is FrozenDict or kind is FrozenList or len(around) >= _MAX_DEPTH or id(value) in around:
         return value
     if isinstance(value, dict):
         return FrozenDict({key: freeze(item, (*around, id(value))) for key, item in value.items()})
@@ -72,7 +76,7 @@ def freeze(value: Any, around: tuple[int, ...] = ()) -> Any:
 
 
 def thaw(value: Any) -> Any:
-    """Give a plain copy of what `freeze` gave."""
+    """Return a plain copy of a value that `freeze` returned."""
     kind = type(value)
     if kind is FrozenDict:
         if SCALARS.issuperset(map(type, value.values())):

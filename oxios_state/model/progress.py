@@ -1,4 +1,4 @@
-"""Progress: what long work tells of how far it is, by the protocol that `tqdm` made common."""
+"""Progress of long work, by the protocol that ``tqdm`` made common: a callable that wraps an iterable."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
-"""What wraps an iterable and gives the same items, telling somebody of each: such as ``tqdm.tqdm``."""
+"""A callable that wraps an iterable and yields the same items, such as ``tqdm.tqdm``."""
 
 
 def over(items: list[_T], progress: Progress | None) -> Iterable[_T]:
-    """Give the items, telling *progress* of each: of a list, whose length says how much there is to do."""
+    """Iterate over *items* through *progress*, which receives a list and so knows how much there is to do."""
     return items if progress is None else progress(items)

@@ -1,45 +1,39 @@
-"""What the store holds: sessions, and summaries of sessions. No I/O happens here, and nothing knows JSON."""
-
-from __future__ import annotations
+"""A session: one conversation of a user with an agent, and the tool calls of the agent."""
 
 import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
+from uuid import uuid4
 
 import attrs
 from attrs import field
 
 from oxios_state.model import timestamps
-from oxios_state.model.dataframes import Moment, Row
-from oxios_state.model.records import AgentResponse, TrajectoryStepRecord, UserMessage, no_field
-from oxios_state.model.validators import is_a, list_of
-from oxios_state.storage.revisions import Revision
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
-
-    from oxios_state.model.sequences import Trajectory
-    from oxios_state.model.trajectory import RunningStep
-    from oxios_state.model.turns import Turn
+from oxios_state.model.display import display
+from oxios_state.model.records import RECORD_TYPES, AgentResponse, TrajectoryStepRecord, UserMessage, refuse_fields
+from oxios_state.model.revision import Revision
+from oxios_state.model.trajectory import RunningStep, Trajectory, record_step
+from oxios_state.model.turns import Turn, turns_of
+from oxios_state.model.validators import instance_of, list_of
 
 _T = TypeVar("_T")
-_text = is_a(str)
-_optional_text = is_a(str, type(None))
-_moment = is_a(datetime)
-_extra = [is_a(dict), no_field]
+_text = instance_of(str)
+_optional_text = instance_of(str, type(None))
+_moment = instance_of(datetime)
+_extra: Any = [instance_of(dict), refuse_fields]
 
 
 class SessionId(str):
-    """A session's id: a string, and the name of its document."""
+    """The id of a session: a string, and the name of its document."""
 
+    __module__ = "oxios_state"
     __slots__ = ()
 
     @classmethod
     def new(cls) -> Self:
-        """Make a random id, a UUID4 as the kernel's."""
-        from uuid import uuid4
-
+        """Return a new random id, a UUID4 like the kernel's."""
         return cls(uuid4())
 
 
@@ -51,33 +45,33 @@ def _session_id(value: str | None) -> SessionId:
     return value if type(value) is SessionId else SessionId(str.__str__(value))
 
 
-@attrs.define
+@attrs.define(getstate_setstate=False)
 class Session:
-    """A conversation. Records are immutable; a session is not, and is not safe to share between threads.
+    """A conversation. Its records are immutable; the session is not, and is not safe to share between threads.
 
-    ``print`` gives it as a transcript, and a notebook shows it; what is long is shortened there.
+    ``print`` shows it as a transcript, and a notebook as HTML; both shorten long texts.
 
-    Every method that changes it moves `updated_at`. Attributes may be assigned, and the lists and `metadata` changed in
-    place, but that leaves `updated_at` to the caller.
+    Every method that changes it moves `updated_at`. You may assign attributes, and change the lists and `metadata` in
+    place, but then you move `updated_at` yourself.
 
     Attributes:
-        user_id: Who it belongs to.
-        id: Its id, fixed; a new random one by default.
-        user_messages: What the user said, in order.
-        agent_responses: What the agent answered, in order.
+        user_id: The user that it belongs to.
+        id: Its id, fixed; by default a new random one.
+        user_messages: The messages of the user, in order.
+        agent_responses: The answers of the agent, in order.
         trajectory_steps: The tool calls, in order.
         active_seed_id: The active seed, if any.
         active_persona_id: The active persona, if any.
-        created_at: When it was made; now, by default.
-        updated_at: When it was last changed; `created_at`, by default.
+        created_at: When it was created; by default now.
+        updated_at: When it was last changed; by default `created_at`.
         metadata: Free-form: strings to JSON values.
-        extra: The keys of the document that this release does not know, with their values.
-        revision: Stands for what the file held when the store loaded or saved this object, for it to notice a change by
-            another; None before. The store's to set.
+        extra: Keys of the document that this release does not know, with their values.
 
     Raises:
-        TypeError: If an argument, or what is assigned to an attribute, is of another type.
+        TypeError: If an argument, or a value assigned to an attribute, has another type.
     """
+
+    __module__ = "oxios_state"
 
     user_id: str = field(validator=_text)
     id: SessionId = field(default=None, converter=_session_id, on_setattr=attrs.setters.frozen)
@@ -92,12 +86,13 @@ class Session:
     updated_at: datetime = field(
         default=attrs.Factory(lambda self: self.created_at, takes_self=True), validator=_moment, kw_only=True
     )
-    metadata: dict[str, Any] = field(factory=dict, validator=is_a(dict), kw_only=True)
-    extra: dict[str, Any] = field(factory=dict, validator=_extra, kw_only=True, repr=False, hash=False)
-    revision: Revision | None = field(default=None, init=False, eq=False, repr=False)
+    metadata: dict[str, Any] = field(factory=dict, validator=instance_of(dict), kw_only=True)
+    extra: dict[str, Any] = field(factory=dict, validator=_extra, kw_only=True, repr=False)
+    # The revision of the file that the store loaded or saved this object as; None before. The store's to set.
+    _source: Revision | None = field(default=None, init=False, eq=False, repr=False)
 
     def add_user_message(self, content: str) -> None:
-        """Append what the user said, as of now.
+        """Append a message of the user, sent now.
 
         Raises:
             TypeError: If *content* is not a string.
@@ -106,7 +101,7 @@ class Session:
         self._touch()
 
     def add_agent_response(self, response: AgentResponse) -> None:
-        """Append what the agent answered.
+        """Append an answer of the agent.
 
         Raises:
             TypeError: If *response* is not an `AgentResponse`.
@@ -118,7 +113,7 @@ class Session:
         """Append tool calls; without any, nothing changes.
 
         Raises:
-            TypeError: If one of *steps* is not a `TrajectoryStepRecord`; none is then appended.
+            TypeError: If one of *steps* is not a `TrajectoryStepRecord`; none is appended then.
         """
         if checked := [_checked(step, TrajectoryStepRecord) for step in steps]:
             self.trajectory_steps.extend(checked)
@@ -132,55 +127,53 @@ class Session:
         tool_call_id: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> AbstractContextManager[RunningStep]:
-        """Record the tool call that a ``with`` block makes: when it began, how long it took, and what came of it.
+        """Record the tool call that a ``with`` block makes: its start, its duration and its outcome.
 
-        What the block assigns to ``output`` of the object that it is given is what the tool gave; the record has the
-        first 500 characters of its text. It is appended when the block ends. An exception that leaves the block goes
-        on, whatever it is; the record is then of an error, and has the exception's type and message instead. A block
-        whose tool fails without one sets ``is_error``.
+        The block assigns the tool's output to ``output`` of the object that it receives; the record keeps the first
+        500 characters of its text. The record is appended when the block ends. An exception that leaves the block is
+        recorded as a failure, with its type and message as the output, and propagates. A block whose tool fails
+        without an exception sets ``is_error``.
 
         Args:
             tool_name: The tool.
-            tool_args: What it is called with: any JSON value. The record has a copy, made when the block begins.
-            tool_call_id: The provider's id of the call; a new random one by default.
-            clock: Gives the time in seconds; it never goes back. For tests.
+            tool_args: Its arguments: any JSON value. They are copied when the block begins.
+            tool_call_id: The provider's id of the call; by default a new random one.
+            clock: Returns the time in seconds and never goes back. For tests.
 
         Raises:
             TypeError: If *tool_name* or *tool_call_id* is not a string; raised before the block runs.
         """
-        from oxios_state.model.trajectory import recorded
 
-        return recorded(self, tool_name, tool_args, tool_call_id, clock)
+        def append(record: TrajectoryStepRecord) -> None:
+            self.extend_trajectory([record])
+
+        return record_step(append, tool_name, tool_args, tool_call_id, clock)
 
     def turns(self) -> list[Turn]:
-        """Give what was said and done as turns: a message, the response to it, and the tool calls that led there.
+        """Return the records as turns: a user message, the response to it, and the tool calls that led there.
 
-        Every record is in one turn, and each kind in its order. The records are taken by time. A response ends a turn.
-        A message begins one, unless there have been only tool calls since the last response: these are then its own, as
-        kernels append a message when it has been answered. So a turn has no response where two messages follow each
-        other, and no message where two responses do. At the same time come a message, its tool calls, its response.
-        After a clock was set back, no record overtakes those before it in its list.
+        Every record is in exactly one turn, and each kind keeps its order. Records are ordered by time. A response
+        ends a turn. A message begins one, unless there were only tool calls since the last response: those become its
+        own, as kernels append a message when it has been answered. So a turn has no response where two messages follow
+        each other, and no message where two responses do. At the same time, a message comes before its tool calls, and
+        these before the response. After the clock was set back, no record overtakes those before it in its list.
 
-        Where a response has a ``trajectory_range``, as newer kernels write it, this says which tool calls were its own;
-        one that is not a range of tool calls, or reaches back into that of an earlier response, says nothing.
+        A response's ``trajectory_range``, which newer kernels write, decides which tool calls are its own. It is
+        ignored if it is not a range of tool calls, or overlaps that of an earlier response.
 
-        A timestamp without a time zone counts as UTC. The time it takes is proportional to the number of records.
+        A timestamp without a time zone counts as UTC. The running time is linear in the number of records.
         """
-        from oxios_state.model.turns import turns_of
-
-        return turns_of(self)
+        return turns_of(self.user_messages, self.trajectory_steps, self.agent_responses)
 
     def to_markdown(self) -> str:
-        """Write the session as a transcript to read: who and when, then turn by turn what was said and done.
+        """Return the session as a transcript in Markdown: who and when, then turn by turn what was said and done.
 
-        What users, agents and tools wrote cannot change the structure of the transcript. Messages and responses stand
-        in block quotes, as the markdown that they are, or as its source if they have HTML, images or link definitions
-        outside of code; arguments and outputs stand in code fences. Control characters are shown as pictures or as
-        escapes. Times are in UTC, unless a timestamp has no time zone.
+        Nothing that users, agents and tools wrote can change the structure of the transcript. Messages and responses
+        stand in block quotes as Markdown, or as source if they contain HTML, images or link definitions outside of
+        code; arguments and outputs stand in code fences. Control characters are shown as pictures or escapes. Times
+        are in UTC, unless a timestamp has no time zone.
         """
-        from oxios_state.rendering.markdown import render
-
-        return render(self)
+        return display(self, "markdown")
 
     def set_active_seed(self, seed_id: str | None) -> None:
         """Set the active seed, or none.
@@ -201,7 +194,7 @@ class Session:
         self._touch()
 
     def set_metadata(self, key: str, value: Any) -> None:
-        """Set a metadata value: any JSON value. Whether it is one is checked on saving.
+        """Set a metadata value: any JSON value. Saving checks that it is one.
 
         Raises:
             TypeError: If *key* is not a string.
@@ -210,24 +203,22 @@ class Session:
         self._touch()
 
     def get_metadata(self, key: str, default: Any = None) -> Any:
-        """Give a metadata value, or *default* if there is none."""
+        """Return a metadata value, or *default* if there is none."""
         return self.metadata.get(key, default)
 
     @property
     def trajectory(self) -> Trajectory:
         """The tool calls, in order: a view of ``trajectory_steps``."""
-        from oxios_state.model.sequences import Trajectory
-
         return Trajectory(self.trajectory_steps)
 
     @property
     def exchange_count(self) -> int:
-        """How many user messages have an answer: the lesser of the counts of messages and responses."""
+        """The number of answered user messages: the lesser of the numbers of messages and responses."""
         return min(len(self.user_messages), len(self.agent_responses))
 
     @property
     def is_empty(self) -> bool:
-        """Whether the user has said nothing."""
+        """Whether there are no user messages."""
         return not self.user_messages
 
     def __repr__(self) -> str:
@@ -236,14 +227,26 @@ class Session:
         return f"<Session {self.id!r:.80} of {self.user_id!r:.80}: {counts}, {steps}>"
 
     def __str__(self) -> str:
-        from oxios_state.rendering import text as terminal
-
-        return terminal.session(self)
+        return display(self, "text")
 
     def _repr_html_(self) -> str:
-        from oxios_state.rendering import html as notebook
+        return display(self, "html")
 
-        return notebook.session(self)
+    # A pickle does not carry the text of the file: its digest is enough to notice a change.
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: getattr(self, name) for name in _FIELDS}
+        source = self._source
+        if source is not None:
+            state["_source"] = source.identity, source.digest, source.category
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state["_source"] is not None:
+            identity, digest, category = state["_source"]
+            state = state | {"_source": Revision(identity, (), digest, category)}
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
 
     def _touch(self) -> None:
         now = timestamps.now()
@@ -252,56 +255,22 @@ class Session:
         self.updated_at = now
 
 
+_FIELDS = tuple(member.name for member in attrs.fields(Session))
+
+
 def _checked(value: _T, kind: type[_T]) -> _T:
     if not isinstance(value, kind):
-        raise TypeError(f"a {kind.__name__} is expected, not {type(value).__name__}")
+        raise TypeError(f"expected {kind.__name__}, not {type(value).__name__}")
     return value
 
 
-_LONGEST_TITLE = 60
-
-
-def title_of(session: Session) -> str | None:
-    """Give the title of a session, as `SessionSummary` has it."""
-    title = session.metadata.get("title")
-    if title and isinstance(title, str):
-        return title
-    lines = session.user_messages[0].content.strip().splitlines() if session.user_messages else []
-    return lines[0][:_LONGEST_TITLE].rstrip() if lines else None
-
-
-@attrs.frozen
-class SessionSummary(Row):
-    """What a list of sessions shows of one.
-
-    Attributes:
-        id: The session's id.
-        user_id: Who it belongs to.
-        message_count: How many messages the user sent.
-        active_seed_id: The active seed, if any.
-        project_id: The project: the document's ``project_id``, else ``project_id`` in the metadata, else the first of
-            ``project_ids`` there (a string, a comma-separated list or an array); None if there is none.
-        title: ``title`` in the metadata, else the first line of the first message, at most 60 characters of it; None
-            if there is neither.
-        created_at: When it was made.
-        updated_at: When it was last changed.
-    """
-
-    id: str
-    user_id: str
-    message_count: int
-    active_seed_id: str | None
-    project_id: str | None
-    title: str | None
-    created_at: Moment
-    updated_at: Moment
-
-    def __str__(self) -> str:
-        from oxios_state.rendering import text as terminal
-
-        return terminal.summary(self)
-
-    def _repr_html_(self) -> str:
-        from oxios_state.rendering import html as notebook
-
-        return notebook.summary(self)
+def copy_of(session: Session, convert: Callable[[Any], Any]) -> Session:
+    """Return a copy of a session with lists of its own; *convert* copies `metadata` and `extra`."""
+    copy: Session = object.__new__(Session)
+    for name in _FIELDS:  # bypassing the validators, which accepted all values before
+        object.__setattr__(copy, name, getattr(session, name))
+    for name in RECORD_TYPES:
+        object.__setattr__(copy, name, getattr(session, name).copy())
+    object.__setattr__(copy, "metadata", convert(session.metadata))
+    object.__setattr__(copy, "extra", convert(session.extra))
+    return copy

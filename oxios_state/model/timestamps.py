@@ -4,18 +4,14 @@ The kernel's chrono prints a ``DateTime<Utc>`` with ``Z`` and the fewest of 0, 3
 nothing.
 """
 
-from __future__ import annotations
-
 import re
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_HOUR_MINUTE = r"(?:[01]\d|2[0-3]):[0-5]\d"  # bounded here: fromisoformat takes +01:60, and 24:00 since CPython 3.13
+_HOUR_MINUTE = r"(?:[01]\d|2[0-3]):[0-5]\d"  # fromisoformat accepts +01:60, and 24:00 since CPython 3.13
 _RFC3339 = rf"(?a:\d{{4}}-\d\d-\d\d[Tt ]{_HOUR_MINUTE}:\d\d(?:\.(\d+))?(?:[Zz]|[+-]{_HOUR_MINUTE}))"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS = dict.fromkeys(map(ord, "123456789"), "0")
@@ -26,13 +22,13 @@ _TO_THE_MICROSECOND = len("2026-03-01T08:00:00.123456")
 class Timestamp(datetime):
     """A `datetime` that also keeps the nanoseconds below its microsecond, as pandas' ``Timestamp`` does.
 
-    The store hands one out, in UTC, where a file has a timestamp with nanoseconds. It compares, sorts, copies and
-    pickles with them; arithmetic and ``replace`` give what they give for any datetime, without nanoseconds.
+    The store returns one, in UTC, where a file has a timestamp with nanoseconds. Comparison, sorting, copies and
+    pickles include the nanoseconds; arithmetic and ``replace`` return a datetime without them.
 
     Args:
-        *args: What `datetime` takes.
-        nanosecond: 0 to 999, the nanoseconds beyond the microsecond.
-        **kwargs: What `datetime` takes.
+        *args: The arguments of `datetime`.
+        nanosecond: The nanoseconds beyond the microsecond, 0 to 999.
+        **kwargs: The keyword arguments of `datetime`.
 
     Raises:
         ValueError: If *nanosecond* or another part is out of range.
@@ -43,11 +39,12 @@ class Timestamp(datetime):
         (7, True)
     """
 
+    __module__ = "oxios_state"
     __slots__ = ("_nanosecond",)
     _nanosecond: int
 
     def __new__(cls, *args: Any, nanosecond: int = 0, **kwargs: Any) -> Self:
-        """Make one as `datetime` does."""
+        """Create a timestamp as `datetime` does."""
         if not 0 <= nanosecond <= 999:
             raise ValueError(f"nanosecond must be in 0..999, not {nanosecond}")
         self = super().__new__(cls, *args, **kwargs)
@@ -57,7 +54,7 @@ class Timestamp(datetime):
     @property
     def nanosecond(self) -> int:
         """The nanoseconds beyond the microsecond, 0 to 999."""
-        return getattr(self, "_nanosecond", 0)  # unset where C code made the object: replace, in CPython 3.11
+        return getattr(self, "_nanosecond", 0)  # unset where C code created the object: replace, in CPython 3.11
 
     def __eq__(self, other: object) -> bool:
         equal = super().__eq__(other)
@@ -92,7 +89,7 @@ _set_nanosecond = vars(Timestamp)["_nanosecond"].__set__
 
 
 def now() -> datetime:
-    """Give the time, in UTC, to the microsecond."""
+    """Return the current time in UTC, to the microsecond."""
     return datetime.now(UTC)
 
 
@@ -100,37 +97,33 @@ def parse(text: str) -> datetime:
     """Read an RFC 3339 timestamp with any offset.
 
     Returns:
-        The moment in UTC: a `Timestamp` if it has nanoseconds, else a plain datetime. Digits below the nanosecond are
+        The time in UTC: a `Timestamp` if it has nanoseconds, else a plain datetime. Digits below the nanosecond are
         dropped, as chrono drops them.
 
     Raises:
-        ValueError: If *text* is anything else, has no offset, or is a moment that a datetime cannot hold (a year
-            outside 1 to 9999, a leap second).
+        ValueError: If *text* has another form or no offset, or is a time that a datetime cannot hold (a year outside
+            1 to 9999, a leap second).
     """
-    form = re.fullmatch(_RFC3339, text)
-    if form is None:
+    match = re.fullmatch(_RFC3339, text)
+    if match is None:
         raise ValueError(f"{text!r:.60} is not an RFC 3339 timestamp with an offset, such as 2026-03-01T08:00:00Z")
     try:
-        if text[-1] == "z":  # fromisoformat takes a lower-case t, but no z (CPython 3.11 to 3.13)
-            from dateutil.parser import isoparse  # imported here, as it costs half of importing this package
-
-            moment = isoparse(text)
-        else:
-            moment = datetime.fromisoformat(text)
+        # fromisoformat accepts a lower-case t, but no z (CPython 3.11 to 3.13).
+        moment = datetime.fromisoformat(f"{text[:-1]}Z" if text[-1] == "z" else text)
         if moment.tzinfo is not UTC:
             moment = moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{text!r:.60} is not a moment that can be held: {error}") from error
-    fraction = form[1]
+        raise ValueError(f"{text!r:.60} is not a time that a datetime can hold: {error}") from error
+    fraction = match[1]
     if fraction is not None and len(fraction) > 6 and (nanosecond := int(fraction[6:9].ljust(3, "0"))):
         return _with_nanosecond(moment, nanosecond)
     return moment
 
 
-def are_usual(texts: Sequence[str]) -> bool:
-    """Say whether each is a timestamp as the kernel writes it: `parse_usual` reads these."""
+def are_canonical(texts: Sequence[str]) -> bool:
+    """Return whether the kernel would write each timestamp exactly so: `parse_canonical` reads these."""
     joined = "\n".join(texts)
-    # fromisoformat takes other forms too, and an hour of 24 since CPython 3.13.
+    # fromisoformat accepts other forms too, and an hour of 24 since CPython 3.13.
     if not _KERNEL_FORMS.issuperset(joined.translate(_DIGITS).split("\n")) or "T24" in joined:
         return False
     try:
@@ -140,15 +133,15 @@ def are_usual(texts: Sequence[str]) -> bool:
     return True
 
 
-def parse_usual(text: str) -> datetime:
-    """Read a timestamp that the kernel wrote, as `parse` does."""
+def parse_canonical(text: str) -> datetime:
+    """Read a timestamp that `are_canonical` accepts, as `parse` does."""
     moment = datetime.fromisoformat(text)
     nanosecond = int(text[_TO_THE_MICROSECOND:-1] or 0)
     return _with_nanosecond(moment, nanosecond) if nanosecond else moment
 
 
 def render(moment: datetime) -> str:
-    """Write *moment* as the kernel does.
+    """Return *moment* as the kernel writes it.
 
     Raises:
         ValueError: If it has no time zone.
@@ -170,13 +163,13 @@ def render(moment: datetime) -> str:
 
 
 def nanoseconds(moment: datetime) -> int:
-    """Give the nanoseconds since 1970, by which moments can be sorted."""
+    """Return the nanoseconds since 1970, a key to sort by."""
     since = moment - _EPOCH
     return ((since.days * 86_400 + since.seconds) * 10**6 + since.microseconds) * 1000 + _nanosecond(moment)
 
 
 def is_exact(moment: datetime) -> bool:
-    """Say whether reading what `render` writes gives exactly this: in UTC, of the plainest type."""
+    """Return whether parsing what `render` writes returns an equal object of the same type."""
     kind = Timestamp if _nanosecond(moment) else datetime
     return type(moment) is kind and moment.tzinfo is UTC and not moment.fold
 
@@ -186,6 +179,7 @@ def _nanosecond(moment: object) -> int:
 
 
 def _with_nanosecond(moment: datetime, nanosecond: int) -> Timestamp:
-    made: Timestamp = datetime.__new__(Timestamp, *moment.__reduce__()[1])  # a third of what all the arguments take
-    _set_nanosecond(made, nanosecond)
-    return made
+    # From the pickled form: a third of the time of passing every argument.
+    timestamp: Timestamp = datetime.__new__(Timestamp, *moment.__reduce__()[1])
+    _set_nanosecond(timestamp, nanosecond)
+    return timestamp

@@ -1,33 +1,71 @@
-"""Recording a tool call while it runs."""
+"""The tool calls of a session: recording one while it runs, and a view of them all."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from operator import eq
+from typing import Any, overload
 from uuid import uuid4
 
 import attrs
 
 from oxios_state.model import timestamps
+from oxios_state.model.display import display
 from oxios_state.model.records import TrajectoryStepRecord
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+_SUMMARY_LENGTH = 500  # characters, as the kernel keeps them
 
-    from oxios_state.model.session import Session
 
-_LONGEST_SUMMARY = 500  # what the kernel keeps, in characters
+class Trajectory(Sequence[TrajectoryStepRecord]):
+    """A read-only view of tool calls. A notebook shows it as a timeline, a terminal as a table.
+
+    Calls that are appended to the underlying list appear here too. A slice is a view of its own. A trajectory equals a
+    list of the same calls.
+
+    Args:
+        steps: The tool calls, in order.
+    """
+
+    __module__ = "oxios_state"
+    __slots__ = ("_steps",)
+
+    def __init__(self, steps: Sequence[TrajectoryStepRecord] = ()) -> None:
+        self._steps = steps
+
+    @overload
+    def __getitem__(self, index: int) -> TrajectoryStepRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Trajectory": ...
+    def __getitem__(self, index: int | slice) -> Any:
+        return Trajectory(self._steps[index]) if isinstance(index, slice) else self._steps[index]
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __iter__(self) -> Iterator[TrajectoryStepRecord]:
+        return iter(self._steps)  # Sequence's own asks for one index after another
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, list | Trajectory):
+            return len(self) == len(other) and all(map(eq, self, other))
+        return NotImplemented
+
+    def __repr__(self) -> str:
+        return display(self, "text")
+
+    def _repr_html_(self) -> str:
+        return display(self, "html")
 
 
 class RunningStep:
-    """A tool call that runs: what `Session.step` hands out, for the block to say what came of it.
+    """A running tool call: `Session.step` yields it, for the block to set its outcome.
 
     Attributes:
-        output: What the tool gave: the record keeps the first 500 characters of its text. None, as it is at first, is
-            no text.
-        is_error: Whether the tool failed. An exception that leaves the block says so by itself.
+        output: The tool's output: the record keeps the first 500 characters of its text. None, the initial value, is
+            recorded as an empty text.
+        is_error: Whether the tool failed. An exception that leaves the block is recorded as a failure anyway.
     """
 
+    __module__ = "oxios_state"
     __slots__ = ("_tool_call_id", "is_error", "output")  # a misspelt attribute is an error
 
     def __init__(self, tool_call_id: str) -> None:
@@ -42,15 +80,19 @@ class RunningStep:
 
 
 @contextmanager
-def recorded(
-    session: Session, tool_name: str, tool_args: Any, tool_call_id: str | None, clock: Callable[[], float]
+def record_step(
+    append: Callable[[TrajectoryStepRecord], object],
+    tool_name: str,
+    tool_args: Any,
+    tool_call_id: str | None,
+    clock: Callable[[], float],
 ) -> Iterator[RunningStep]:
-    """Record the tool call that runs in the block, as `Session.step` says."""
+    """Record the tool call that the block makes, as `Session.step` documents it, and *append* the record."""
     call_id = str(uuid4()) if tool_call_id is None else tool_call_id
     # The record copies the arguments, which the tool may change.
     started = TrajectoryStepRecord(tool_name, tool_args, tool_call_id=call_id, timestamp=timestamps.now())
     step = RunningStep(call_id)
-    begun = clock()
+    start = clock()
     failure: BaseException | None = None
     try:
         yield step
@@ -58,14 +100,14 @@ def recorded(
         failure = error
         raise
     finally:
-        seconds = max(clock() - begun, 0)
+        seconds = max(clock() - start, 0)
         record = attrs.evolve(
             started,
             output_summary=_summary(step.output) if failure is None else _failure_summary(failure),
             duration_ms=round(seconds * 1000),
             is_error=failure is not None or bool(step.is_error),
         )
-        session.extend_trajectory([record])
+        append(record)
 
 
 def _failure_summary(error: BaseException) -> str:
@@ -76,10 +118,10 @@ def _failure_summary(error: BaseException) -> str:
 def _summary(value: object) -> str:
     try:
         return "" if value is None else _cut(str(value))
-    except Exception:  # the tool ran, and that is what is recorded
+    except Exception:  # the tool ran: whatever its output's __str__ raises, the call is recorded
         return f"<{type(value).__name__} without a text>"
 
 
 def _cut(text: str) -> str:
-    """Cut a text, in which lone surrogates (of undecodable output) become escapes, as no session is saved with them."""
-    return text[:_LONGEST_SUMMARY].encode(errors="backslashreplace").decode()[:_LONGEST_SUMMARY]
+    """Return the beginning of a text, with escapes for lone surrogates, which saving refuses."""
+    return text[:_SUMMARY_LENGTH].encode(errors="backslashreplace").decode()[:_SUMMARY_LENGTH]

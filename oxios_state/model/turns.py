@@ -1,29 +1,26 @@
 """Turns: which messages, tool calls and responses of a session belong together."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import attrs
 
 from oxios_state.model.records import AgentResponse, TrajectoryStepRecord, UserMessage
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from oxios_state.model.session import Session
+_Record = UserMessage | TrajectoryStepRecord | AgentResponse
 
 
 @attrs.frozen
 class Turn:
-    """A message, the response to it, and the tool calls that led there.
+    """A user message, the response to it, and the tool calls that led there.
 
     Attributes:
-        message: What the user said; None if the response, or the tool calls, came unasked.
-        response: What the agent answered; None if it did not.
+        message: The user message; None if the response or the tool calls came without one.
+        response: The response; None if there was none.
         steps: The tool calls, in order.
     """
+
+    __module__ = "oxios_state"
 
     message: UserMessage | None = None
     response: AgentResponse | None = None
@@ -31,12 +28,12 @@ class Turn:
 
     @property
     def started(self) -> datetime | None:
-        """The earliest timestamp of its records; None if it has none."""
+        """The earliest timestamp of its records; None if it has no records."""
         return min(self._timestamps(), key=_comparable, default=None)
 
     @property
     def ended(self) -> datetime | None:
-        """The latest timestamp of its records, a tool call's being that of its start; None if it has none."""
+        """The latest timestamp of its records; None if it has no records. A tool call's is that of its start."""
         return max(self._timestamps(), key=_comparable, default=None)
 
     @property
@@ -50,52 +47,55 @@ class Turn:
                 yield record.timestamp
 
 
-def turns_of(session: Session) -> list[Turn]:
-    """Gather a session's records in turns, as `Session.turns` says."""
+def turns_of(
+    messages: Sequence[UserMessage], steps: Sequence[TrajectoryStepRecord], responses: Sequence[AgentResponse]
+) -> list[Turn]:
+    """Group a session's records into turns, as `Session.turns` documents it."""
     turns: list[Turn] = []
     message: UserMessage | None = None
-    steps: list[TrajectoryStepRecord] = []
-    for record in _in_order(session):
+    own_steps: list[TrajectoryStepRecord] = []
+    for record in _merged(messages, steps, responses):
         if isinstance(record, TrajectoryStepRecord):
-            steps.append(record)
+            own_steps.append(record)
         elif isinstance(record, AgentResponse):
-            turns.append(Turn(message, record, tuple(steps)))
-            message, steps = None, []
+            turns.append(Turn(message, record, tuple(own_steps)))
+            message, own_steps = None, []
         else:
             if message is not None:
-                turns.append(Turn(message, None, tuple(steps)))
-                steps = []
+                turns.append(Turn(message, None, tuple(own_steps)))
+                own_steps = []
             message = record
-    if message is not None or steps:
-        turns.append(Turn(message, None, tuple(steps)))
+    if message is not None or own_steps:
+        turns.append(Turn(message, None, tuple(own_steps)))
     return turns
 
 
-def _in_order(session: Session) -> Iterator[UserMessage | TrajectoryStepRecord | AgentResponse]:
-    """Merge the three lists by time, linearly: of the first records that are left in each, take the first, and so on.
+def _merged(
+    messages: Sequence[UserMessage], steps: Sequence[TrajectoryStepRecord], responses: Sequence[AgentResponse]
+) -> Iterator[_Record]:
+    """Merge the three lists by time, in linear time: repeatedly take the earliest of their first remaining records.
 
-    When the clock was set back, times before that and after it say nothing about each other. So what is not earlier
-    than the record before comes first, and what is earlier when there is nothing else. A tool call may be earlier
-    without that, as it may begin before the call before it in the list, and end after it: unless the next message is
-    earlier too, it is taken at once.
+    After the clock was set back, times before and after that cannot be compared. So a record that is not earlier than
+    the one before it comes first; earlier ones follow when there is nothing else. A tool call is an exception: it may
+    begin before the call before it in the list and end after it, so an earlier one is taken at once, unless the next
+    message is earlier too.
     """
-    messages, steps, responses = session.user_messages, session.trajectory_steps, session.agent_responses
-    asked_at, stepped_at, answered_at = _times(messages), _times(steps), _times(responses)
-    claims = _claims(responses, len(steps))
-    claim = next(claims, None)
+    message_times, step_times, response_times = _times(messages), _times(steps), _times(responses)
+    ranges = _ranges(responses, len(steps))
+    own_range = next(ranges, None)
     m = s = r = 0
     last = datetime.min.replace(tzinfo=UTC)  # the time of the record before
-    asked = False  # whether the turn at hand has its message
+    has_message = False  # of the current turn
     while True:
         # At the same time come a message, its steps, its response, and then the next message.
         heads = []
         if m < len(messages):
-            heads.append((asked_at[m] < last, asked_at[m], 3 if asked else 0))
+            heads.append((message_times[m] < last, message_times[m], 3 if has_message else 0))
         if r < len(responses):
-            heads.append((answered_at[r] < last, answered_at[r], 2))
-        if s < len(steps) and (claim is None or s < claim[1]):
-            time = stepped_at[s]
-            if not (m < len(messages) and asked_at[m] < last):
+            heads.append((response_times[r] < last, response_times[r], 2))
+        if s < len(steps) and (own_range is None or s < own_range[1]):
+            time = step_times[s]
+            if not (m < len(messages) and message_times[m] < last):
                 time = max(time, last)
             heads.append((time < last, time, 1))
         if not heads:
@@ -105,37 +105,37 @@ def _in_order(session: Session) -> Iterator[UserMessage | TrajectoryStepRecord |
             yield steps[s]
             s += 1
         elif kind == 2:
-            if claim is not None and claim[0] == r:
-                yield from steps[s : claim[2]]
-                s, claim = claim[2], next(claims, None)
+            if own_range is not None and own_range[0] == r:
+                yield from steps[s : own_range[2]]
+                s, own_range = own_range[2], next(ranges, None)
             yield responses[r]
-            r, asked = r + 1, False
+            r, has_message = r + 1, False
         else:
             yield messages[m]
-            m, asked = m + 1, True
+            m, has_message = m + 1, True
 
 
-def _claims(responses: Sequence[AgentResponse], count: int) -> Iterator[tuple[int, int, int]]:
-    """Give the indices of the responses that say which steps were theirs, and of the first and behind the last of them.
+def _ranges(responses: Sequence[AgentResponse], count: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the indexes of the responses with a valid range of tool calls, and the start and end of that range.
 
     Newer kernels write ``trajectory_range`` as an object with ``start`` and an exclusive ``end``, if there were any.
     """
-    reached = 0
+    previous_end = 0
     for index, response in enumerate(responses):
-        said = response.extra.get("trajectory_range")
-        bounds = [said.get("start"), said.get("end")] if isinstance(said, dict) else said
+        value = response.extra.get("trajectory_range")
+        bounds = [value.get("start"), value.get("end")] if isinstance(value, dict) else value
         if not isinstance(bounds, list) or [type(bound) for bound in bounds] != [int, int]:
             continue
         start, end = bounds
-        if reached <= start < end <= count:
+        if previous_end <= start < end <= count:
             yield index, start, end
-            reached = end
+            previous_end = end
 
 
-def _times(records: Sequence[UserMessage | TrajectoryStepRecord | AgentResponse]) -> list[datetime]:
+def _times(records: Sequence[_Record]) -> list[datetime]:
     return [_comparable(record.timestamp) for record in records]
 
 
 def _comparable(moment: datetime) -> datetime:
-    """Give a moment that can be compared with all others: one without a time zone counts as UTC."""
+    """Return a datetime that can be compared with any other: one without a time zone counts as UTC."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None or moment.utcoffset() is None else moment

@@ -1,4 +1,7 @@
-"""Which values JSON can hold for the kernel to read them back, and where in a document one is that it cannot hold."""
+"""Which values and keys a stored document may hold, and the order of its keys.
+
+The limits are those of the Oxios kernel, which reads documents with serde_json: saving refuses what it could not load.
+"""
 
 from __future__ import annotations
 
@@ -11,37 +14,103 @@ from oxios_state.model.immutable import FrozenDict, FrozenList
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-DEEPEST = 127
-"""How many arrays and objects may be nested: serde_json reads no more than this."""
+MAX_DEPTH = 127
+"""How deep arrays and objects may be nested: serde_json refuses more."""
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
+"""The range of integers that serde_json keeps exactly: i64 and u64."""
+
+SESSIONS = "sessions"
+"""The category of session documents."""
+SESSION_KEYS = (
+    "id",
+    "user_id",
+    "user_messages",
+    "agent_responses",
+    "trajectory_steps",
+    "active_seed_id",
+    "active_persona_id",
+    "created_at",
+    "updated_at",
+    "metadata",
+)
+"""The keys of a session document, in the order in which the kernel writes them."""
+OMITTED_KEYS = frozenset({"trajectory_steps", "active_seed_id", "active_persona_id"})
+"""The keys of a session document that are omitted when they are empty or null."""
+
+_TEXT: frozenset[type] = frozenset({str})
+_OPTIONAL_TEXT: frozenset[type] = frozenset({str, type(None)})
+RECORD_KEYS: dict[str, dict[str, frozenset[type]]] = {
+    "user_messages": {"content": _TEXT, "timestamp": _TEXT},
+    "agent_responses": {
+        "content": _TEXT,
+        "session_id": _OPTIONAL_TEXT,
+        "seed_id": _OPTIONAL_TEXT,
+        "phase_reached": _OPTIONAL_TEXT,
+        "evaluation_passed": frozenset[type]({bool, type(None)}),
+        "timestamp": _TEXT,
+    },
+    "trajectory_steps": {
+        "tool_name": _TEXT,
+        "tool_args": frozenset[type]({dict, list, str, int, float, bool, type(None)}),
+        "output_summary": _TEXT,
+        "duration_ms": frozenset({int}),
+        "is_error": frozenset({bool}),
+        "tool_call_id": _TEXT,
+        "timestamp": _TEXT,
+    },
+}
+"""The arrays of records: the keys of each record in their order, and the types that their values have in JSON."""
+OPTIONAL_KEYS = frozenset(
+    {
+        *("user_messages", "agent_responses", "trajectory_steps", "active_seed_id", "active_persona_id", "metadata"),
+        *("session_id", "seed_id", "phase_reached", "evaluation_passed"),
+    }
+)
+"""The keys that a session document and its records may lack."""
+NOT_STORED = frozenset({"extra", "seed_id_absent", "_source"})
+"""The fields of the model's classes that are not keys of a document."""
+RECORD_DEPTH = 3
+"""How many containers enclose a record's values: the session, the array and the record itself."""
 
 _MANY = 10_000  # containers at one depth
-SMALLEST, LARGEST = -(2**63), 2**64 - 1  # the integers that serde_json holds as such: those of i64 and u64
 
 
 def json_path(keys: Iterable[str | int]) -> str:
-    """Write a path into a document: ``$.metadata.scores[3]``, ``$['a key']``."""
+    """Return a path into a document as text: ``$.metadata.scores[3]``, ``$['a key']``."""
     return "$" + "".join(f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r}]" for key in keys)
 
 
-class FaultError(Exception):
-    """Why a value is not JSON that the kernel reads; *keys* lead to it from the innermost, gathered on the way out."""
+class InvalidValueError(Exception):
+    """A value that the kernel could not read back.
 
-    def __init__(self, reason: str) -> None:
+    Attributes:
+        reason: What is wrong.
+        keys: The keys and indexes that lead to the value, the innermost first: each level adds its own on the way out.
+    """
+
+    def __init__(self, reason: str, *keys: str | int) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.keys: list[str | int] = []
+        self.keys: list[str | int] = list(keys)
 
     @property
     def path(self) -> str:
-        """The path to the value."""
+        """The JSON path of the value."""
         return json_path(reversed(self.keys))
 
 
-def check(value: Any, depth: int) -> bool:
-    """Refuse what the kernel could not read back; say whether orjson writes *value* as the kernel does.
+def check_value(value: Any, depth: int) -> bool:
+    """Raise an error for a value that the kernel could not read back.
+
+    Args:
+        value: The value.
+        depth: How deep it stands in its document; 1 for the document itself.
+
+    Returns:
+        Whether orjson spells the value as the kernel does, and reading it back gives the same types.
 
     Raises:
-        FaultError: With the reason, and the keys that lead to the value.
+        InvalidValueError: With the reason, and the keys that lead to the value.
     """
     kind = type(value)
     if kind is str:
@@ -56,9 +125,9 @@ def check(value: Any, depth: int) -> bool:
         for key, item in value.items():
             _check_key(key)
             try:
-                plain &= check(item, depth + 1) and type(key) is str
-            except FaultError as fault:
-                fault.keys.append(key)
+                plain &= check_value(item, depth + 1) and type(key) is str
+            except InvalidValueError as error:
+                error.keys.append(key)
                 raise
         return plain
     if isinstance(value, list | tuple):
@@ -66,9 +135,9 @@ def check(value: Any, depth: int) -> bool:
         plain = kind is list or kind is FrozenList or kind is tuple
         for index, item in enumerate(value):
             try:
-                plain &= check(item, depth + 1)
-            except FaultError as fault:
-                fault.keys.append(index)
+                plain &= check_value(item, depth + 1)
+            except InvalidValueError as error:
+                error.keys.append(index)
                 raise
         return plain
     return _check_scalar(value, kind)
@@ -76,48 +145,48 @@ def check(value: Any, depth: int) -> bool:
 
 def _check_key(key: Any) -> None:
     if not isinstance(key, str):
-        raise FaultError(f"the key {key!r} is not a string")
+        raise InvalidValueError(f"the key {key!r} is not a string")
     check_unicode(key)
 
 
 def _check_scalar(value: Any, kind: type) -> bool:
     if isinstance(value, int):
-        if not SMALLEST <= value <= LARGEST:
-            raise FaultError("the integer is outside [-2^63, 2^64-1]")
+        if not MIN_INTEGER <= value <= MAX_INTEGER:
+            raise InvalidValueError("the integer is outside [-2^63, 2^64-1]")
         return kind is int
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise FaultError(f"{value} is not JSON")
-        return kind is float and "e" not in float.__repr__(value)  # releases of orjson differ in how they spell 1e16
+            raise InvalidValueError(f"{value} is not JSON")
+        return kind is float and "e" not in float.__repr__(value)  # releases of orjson spell 1e16 in different ways
     if isinstance(value, str):
         check_unicode(value)
         return False
     if isinstance(value, datetime):
         if value.utcoffset() is None:
-            raise FaultError(f"{value!r} has no time zone")
-        raise FaultError("a datetime is not JSON, or is outside the years 1 to 9999 in UTC")
-    raise FaultError(f"a value of type {kind.__qualname__} is not JSON")
+            raise InvalidValueError(f"{value!r} has no time zone")
+        raise InvalidValueError("a datetime is not JSON, or is outside the years 1 to 9999 in UTC")
+    raise InvalidValueError(f"a value of type {kind.__qualname__} is not JSON")
 
 
 def _check_depth(depth: int) -> None:
-    if depth > DEEPEST:
-        raise FaultError(f"nested deeper than {DEEPEST} levels")
+    if depth > MAX_DEPTH:
+        raise InvalidValueError(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def check_unicode(text: str) -> None:
-    """Refuse text that UTF-8 cannot hold.
+    """Raise an error for text that UTF-8 cannot encode.
 
     Raises:
-        FaultError: If it has a lone surrogate.
+        InvalidValueError: If it has a lone surrogate.
     """
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise FaultError(f"the text has a lone surrogate at character {error.start}") from None
+        raise InvalidValueError(f"the text has a lone surrogate at character {error.start}") from None
 
 
 def depth_exceeds(value: Any, limit: int) -> bool:
-    """Say whether plain arrays and objects are nested deeper than *limit*."""
+    """Return whether plain arrays and objects are nested deeper than *limit*."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(limit):
         level = [
@@ -128,6 +197,6 @@ def depth_exceeds(value: Any, limit: int) -> bool:
         ]
         if not level:
             return False
-        if len(level) > _MANY:  # what holds itself twice would be twice as many at each depth
+        if len(level) > _MANY:  # a container that contains itself twice would double the number at each depth
             level = list({id(container): container for container in level}.values())
     return True

@@ -11,7 +11,7 @@ from datetime import UTC
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from oxios_state.model.session import title_of
+from oxios_state.model.summary import title_of
 from oxios_state.rendering.escaping import visible
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from oxios_state.model.records import AgentResponse, TrajectoryStepRecord
-    from oxios_state.model.session import Session, SessionSummary
+    from oxios_state.model.session import Session
+    from oxios_state.model.summary import SessionSummary
 
 _T = TypeVar("_T")
 _SIZES = ("B", "kB", "MB", "GB", "TB")

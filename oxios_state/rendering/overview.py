@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from oxios_state.errors import StateError
-from oxios_state.model.sequences import SessionList
+from oxios_state.model.summary import SessionList
 from oxios_state.rendering.formatting import count, size
 
 if TYPE_CHECKING:

@@ -1,150 +1,268 @@
-"""Which sessions there are: a summary of each, made anew where the file is not what it was."""
+"""The index of sessions: a summary of each, created anew where the file has changed, and shared between processes.
+
+<base>/.oxios_state/cache/summaries.json is what one process leaves for the next: a line with a digest of the rest, and
+the rest, a JSON array with a row for each session. It is disposable: the session files are authoritative. A row counts
+for the file of exactly its identity. A cache that is damaged, unreadable or of another format is ignored; one that
+cannot be written is missing for the next process, and nothing else depends on it.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
+from hashlib import blake2b
+from json import dumps, loads
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from oxios_state.codec import documents as codec
+from oxios_state.codec.documents import decode_named
 from oxios_state.errors import CorruptStateError, StateError
 from oxios_state.model import timestamps
 from oxios_state.model.progress import over
-from oxios_state.model.session import Session, SessionSummary, title_of
-from oxios_state.sessions.summarycache import Entry, SummaryCache
-from oxios_state.storage import forks as forking
-from oxios_state.storage import names
-from oxios_state.storage import reads as reading
-from oxios_state.storage import tree as files
-from oxios_state.storage.revisions import Revision
+from oxios_state.model.revision import Revision
+from oxios_state.model.summary import SessionSummary, summarise
+from oxios_state.model.values import SESSIONS
+from oxios_state.storage import forks, names, reads, system
+from oxios_state.storage.atomic_write import Staged
+from oxios_state.storage.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from oxios_state.model.progress import Progress
+    from oxios_state.model.revision import Identity
 
-SESSIONS = "sessions"
 _log = logging.getLogger("oxios_state")
 
 
-class _Listed(NamedTuple):
-    """What was found; assigned at once, as other threads list too."""
+class Entry:
+    """A file among the sessions, at a revision.
+
+    Attributes:
+        revision: The revision.
+        summary: The summary of the session; None if the file cannot be read.
+        problem: Why it cannot be read.
+    """
+
+    __slots__ = ("problem", "revision", "summary")
+
+    def __init__(self, revision: Revision, summary: SessionSummary | None, problem: str = "") -> None:
+        self.revision = revision
+        self.summary = summary
+        self.problem = problem
+
+
+class _Listing(NamedTuple):
+    """The result of one listing; assigned at once, as other threads list too."""
 
     entries: dict[str, Entry]  # by the names of the files
     summaries: list[tuple[SessionSummary, Revision]]
-    written: Mapping[str, Entry]  # what the file has
+    written: Mapping[str, Entry]  # the entries in the cache file
 
 
-class Summaries:
-    """The summaries of all sessions of a store."""
+class SessionIndex:
+    """The summaries of all sessions of a store.
 
-    def __init__(self, tree: files.Tree) -> None:
+    Args:
+        tree: The directories of the store.
+    """
+
+    def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._cache = SummaryCache(tree)
-        self._last: _Listed | None = None
-        self._start_afresh()
-        forking.in_children(self, Summaries._start_afresh)
+        self._file = SummaryFile(tree)
+        self._last: _Listing | None = None
+        self._reset()
+        forks.reset_in_children(self, SessionIndex._reset)
 
-    def _start_afresh(self) -> None:
-        self._keeping = threading.Lock()  # never waited for
+    def _reset(self) -> None:
+        self._keeping = threading.Lock()  # nobody ever waits for it
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Summaries, (self._tree,)
+    def summaries(self, progress: Progress | None = None) -> list[tuple[SessionSummary, Revision]]:
+        """Return the summary of each session and the revision of its file, the latest first, ties by id.
 
-    def list(self, progress: Progress | None = None) -> list[tuple[SessionSummary, Revision]]:
-        """Summarise all sessions, with the revisions of their files: the latest first, ties by id.
-
-        A file that cannot be read is left out, with a warning in the log ``oxios_state`` that says which and why.
+        A file that cannot be read is left out, with a warning in the log ``oxios_state`` that names it and the reason.
 
         Args:
-            progress: Is told of each file.
+            progress: Wraps the list of files.
         """
         last = self._last
-        known, listed, written = last or self._left()
+        known, summaries, written = last or self._from_file()
         entries: dict[str, Entry] = {}
         unchanged = 0
-        for name, identity in over(reading.identities(self._tree.directory(SESSIONS), ".json"), progress):
+        with self._tree.open(SESSIONS) as directory:
+            files = directory.identities(".json")
+        for name, identity in over(files, progress):
             entry = known.get(name)
             if entry is not None and entry.revision.identity == identity:
                 unchanged += 1
-            elif (entry := self._look(name)) is None:
+            elif (entry := self._read(name)) is None:
                 continue
             entries[name] = entry
         if last is None or not unchanged == len(entries) == len(known):
-            # By numbers, which are compared at a tenth of what timestamps with nanoseconds take.
+            # Sorted by integers: comparing them takes a tenth of the time of comparing timestamps with nanoseconds.
             latest_first = sorted(
                 (-timestamps.nanoseconds(entry.summary.updated_at), entry.summary.id, entry.summary, entry.revision)
                 for entry in entries.values()
                 if entry.summary is not None
             )
-            listed = [(summary, revision) for _, _, summary, revision in latest_first]
-            self._keep(_Listed(entries, listed, written), last)
-        if len(listed) < len(entries):
+            summaries = [(summary, revision) for _, _, summary, revision in latest_first]
+            self._keep(_Listing(entries, summaries, written), last)
+        if len(summaries) < len(entries):
             for entry in entries.values():
                 if entry.summary is None:
                     _warn(entry.problem)
-        return list(listed)
+        return list(summaries)
 
-    def _left(self) -> _Listed:
-        """Give what another process left."""
-        entries = self._cache.read()
-        return _Listed(entries, [], entries)
+    def _from_file(self) -> _Listing:
+        entries = self._file.read()
+        return _Listing(entries, [], entries)
 
-    def _keep(self, found: _Listed, last: _Listed | None) -> None:
-        """Keep what was found, unless another thread keeps, or has kept, what it found since *last*: that may be newer.
+    def _keep(self, listing: _Listing, last: _Listing | None) -> None:
+        """Keep a listing, unless another thread keeps, or has kept, a listing since *last*, which may be newer.
 
-        So what is kept, and what the file has, are always of one list; what they lack is seen by the next one.
+        So what is kept, and what the file contains, is always from one listing; the next listing adds what they lack.
         """
         if not self._keeping.acquire(blocking=False):
             return
         try:
             if self._last is last:
-                self._last = found._replace(written=self._cache.write(found.entries, found.written))
+                self._last = listing._replace(written=self._file.write(listing.entries, listing.written))
         finally:
             self._keeping.release()
 
-    def _look(self, file_name: str) -> Entry | None:
-        """Look at a file; None if it is not there, or its content is not to be had."""
+    def _read(self, file_name: str) -> Entry | None:
+        """Return the entry of a file; None if the file is missing, or its content cannot be had."""
         name = file_name.removesuffix(".json")
         try:
             names.check_name(name, ".json")
-            path = self._tree.document(SESSIONS, name, ".json")
-            found = reading.read_unknown(path)
+            with self._tree.open(SESSIONS) as directory:
+                path = directory.file(file_name)
+            result = reads.read_unless_known(path)
         except (StateError, OSError) as error:
             _warn(error)
             return None
-        if found is None or found[0] is None:
+        raw, identity = result or (None, None)
+        if raw is None:
             return None
-        revision = Revision(found[1], (found[0],))
+        revision = Revision(identity, (raw,)).without_text()
         try:
-            summary = summarise(codec.decode_named(found[0], path))
+            return Entry(revision, summarise(decode_named(raw, path)))
         except CorruptStateError as error:
-            return Entry(revision.slim(), None, str(error))
-        return Entry(revision.slim(), summary)
+            return Entry(revision, None, str(error))
 
 
 def _warn(problem: object) -> None:
     _log.warning("left out of the list of sessions: %s", problem)
 
 
-def summarise(session: Session) -> SessionSummary:
-    """Make a session's summary."""
-    return SessionSummary(
-        id=str(session.id),
-        user_id=session.user_id,
-        message_count=len(session.user_messages),
-        active_seed_id=session.active_seed_id,
-        project_id=_project_id(session),
-        title=title_of(session),
-        created_at=session.created_at,
-        updated_at=session.updated_at,
-    )
+# The file.
+
+_FORMAT = b"oxios_state summaries 1 %s\n"  # to be counted up when the rows, or the result of `summarise`, change
+_SHARE = 64  # writing costs about as much as reading one of so many files: fewer new ones are left to the next process
+_TEXT: set[type] = {str, type(None)}
+_TYPES: list[set[type]] = [{str}, {list}, {int}, {str}, _TEXT, _TEXT, _TEXT, {str}, {str}]  # of the values of a row
 
 
-def _project_id(session: Session) -> str | None:
-    listed = session.metadata.get("project_ids")
-    if isinstance(listed, str):
-        listed = [part.strip() for part in listed.split(",")]
-    candidates: list[Any] = [session.extra.get("project_id"), session.metadata.get("project_id")]
-    candidates += listed if isinstance(listed, list) else []
-    return next((candidate for candidate in candidates if candidate and isinstance(candidate, str)), None)
+class SummaryFile:
+    """The cache file, read once and written when enough is new.
+
+    Args:
+        tree: The directories of the store.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = Tree(tree.base, durable=False)
+
+    def read(self) -> dict[str, Entry]:
+        """Return the entries by the names of their files; none if there is no undamaged file of this format."""
+        try:
+            return _decode(reads.read(self._path()) or b"")
+        except (StateError, OSError, ValueError, TypeError, RecursionError) as error:
+            _log.debug("no cache of summaries: %s", error)
+            return {}
+
+    def write(self, entries: Mapping[str, Entry], written: Mapping[str, Entry]) -> Mapping[str, Entry]:
+        """Write the entries, if many are new, or if the file contains the session of a file that is gone.
+
+        An entry whose identity cannot be trusted is left out.
+
+        Args:
+            entries: The entries.
+            written: The entries that the file contains.
+
+        Returns:
+            The entries that the file contains now.
+        """
+        rows = {name: entry for name, entry in entries.items() if entry.summary and entry.revision.identity}
+        few = len(_identities(rows) ^ _identities(written)) * _SHARE <= len(rows)
+        if few and written.keys() <= entries.keys():  # a title must not outlive its session here
+            return written
+        try:
+            if not self._is_own():
+                return written
+            self._tree.make_own_directory("cache")
+            with Staged(self._tree, self._path(), _encode(rows)) as staged:
+                staged.replace()
+        except (StateError, OSError) as error:  # a read-only directory, a full disk
+            _log.debug("no cache of summaries: %s", error)
+        return rows
+
+    def _is_own(self) -> bool:
+        """Return whether the base exists and belongs to this user: a file that root leaves would lock others out."""
+        try:
+            owner = os.stat(self._tree.base).st_uid
+        except FileNotFoundError:  # deleted since it was listed
+            return False
+        return system.WINDOWS or owner == os.geteuid()
+
+    def _path(self) -> Path:
+        return self._tree.own_directory("cache") / "summaries.json"
+
+
+def _identities(entries: Mapping[str, Entry]) -> set[tuple[str, Identity | None]]:
+    return {(name, entry.revision.identity) for name, entry in entries.items()}
+
+
+def _encode(entries: Mapping[str, Entry]) -> list[bytes]:
+    rows = []
+    readable = [(name, entry.revision.identity, entry.summary) for name, entry in entries.items() if entry.summary]
+    for name, identity, summary in readable:
+        times = timestamps.render(summary.created_at), timestamps.render(summary.updated_at)
+        texts = summary.user_id, summary.active_seed_id, summary.project_id, summary.title
+        rows.append([name, identity, summary.message_count, *texts, *times])
+    body = dumps(rows, separators=(",", ":")).encode()
+    return [_FORMAT % _digest(body), body]
+
+
+def _decode(raw: bytes) -> dict[str, Entry]:
+    header, _, body = raw.partition(b"\n")
+    if header + b"\n" != _FORMAT % _digest(body):
+        raise ValueError("there is none, or it is damaged or of another format")
+    rows = loads(body)
+    if rows:
+        _check(list(zip(*rows, strict=True)))
+    moments = list(map(timestamps.parse_canonical, [text for row in rows for text in row[-2:]]))
+    entries = {}
+    for row, created, updated in zip(rows, moments[::2], moments[1::2], strict=True):
+        name, identity, count, user_id, seed_id, project_id, title, _, _ = row
+        session_id = name.removesuffix(".json")
+        summary = SessionSummary(session_id, user_id, count, seed_id, project_id, title, created, updated)
+        entries[name] = Entry(Revision(tuple(identity), (), b""), summary)
+    return entries
+
+
+def _check(columns: list[tuple[Any, ...]]) -> None:
+    """Raise an error for rows that are not summaries: the digest proves only that the file is as it was written."""
+    types = [set(map(type, column)) for column in columns]
+    if len(types) != len(_TYPES) or not all(map(set.issuperset, _TYPES, types)):
+        raise ValueError("a row is not one of a summary")
+    identities, counts, *times = columns[1], columns[2], *columns[-2:]
+    if set(map(len, identities)) != {5} or {type(part) for identity in identities for part in identity} != {int}:
+        raise ValueError("an identity is not one of a file")
+    if min(counts) < 0 or not all(map(timestamps.are_canonical, times)):
+        raise ValueError("a count is negative, or a timestamp is not one of a summary")
+
+
+def _digest(body: bytes) -> bytes:
+    return blake2b(body, digest_size=16).hexdigest().encode()

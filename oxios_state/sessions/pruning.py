@@ -1,83 +1,137 @@
-"""Taking a document away, for good or into an archive, if it is still what it was when that was decided."""
+"""Pruning: removing the sessions that the rules choose, for good or into an archive."""
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager, suppress
+import time
+from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from oxios_state.errors import InvalidNameError
-from oxios_state.storage import names
-from oxios_state.storage import reads as reading
-from oxios_state.storage import tree as files
-from oxios_state.storage.revisions import identity_of
+from oxios_state.errors import InvalidNameError, LockTimeoutError, StateError
+from oxios_state.model.progress import over
+from oxios_state.model.summary import SessionList
+from oxios_state.model.values import SESSIONS
+from oxios_state.storage import names, reads
+from oxios_state.storage.tree import remove
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from oxios_state.storage.revisions import Revision
+    from oxios_state.documents import Documents
+    from oxios_state.model.progress import Progress
+    from oxios_state.model.revision import Revision
+    from oxios_state.model.summary import SessionSummary
+    from oxios_state.storage.tree import Directory
 
-_RELATIVE = {os.stat, os.unlink} <= os.supports_dir_fd  # a quarter quicker than by a whole path
+_MAX_HOLD = 0.01  # seconds for which a prune keeps others waiting for the lock
 
 
-class Remover:
-    """Removes documents of one category, whose lock the caller holds. See `opened`."""
+class Removal:
+    """The removal of sessions: each only if it is still at the revision at which it was chosen.
 
-    def __init__(self, tree: files.Tree, directory: Path, descriptor: int | None) -> None:
-        self._tree = tree
-        self._directory = directory
-        self._descriptor = descriptor
+    Args:
+        documents: The documents of the store.
+        archive: The category that the sessions are moved into; None deletes them.
 
-    def remove_unchanged(self, file_name: str, revision: Revision, archive: str | None) -> bool:
-        """Remove a document, or move it into the category *archive*, if it is still at *revision*; say whether it was.
+    Raises:
+        InvalidNameError: If *archive* is not allowed.
+    """
 
-        An archived document that is there already keeps its name; the new one gets a number.
+    def __init__(self, documents: Documents, archive: str | None) -> None:
+        self._documents = documents
+        self._tree = documents.tree
+        self._archive = archive
+        if archive is not None:
+            names.check_category(archive)
+            if self._tree.real_category(archive) == self._tree.real_category(SESSIONS):
+                raise InvalidNameError("sessions cannot be archived into their own category")
+
+    def remove(
+        self, sessions: Sequence[tuple[SessionSummary, Revision]], progress: Progress | None = None
+    ) -> SessionList:
+        """Remove sessions, and return the summaries of those that were removed.
+
+        The lock is held for moments only, so that others can save meanwhile. A session that cannot be removed does not
+        stop the removal of the others.
+
+        Args:
+            sessions: The sessions, each with the revision at which it was chosen.
+            progress: Wraps the list of sessions. It runs without the lock.
+
+        Raises:
+            LockTimeoutError: If a lock was not free in time.
+            DurabilityError: If sessions are removed, but a power cut could undo that.
+            OSError, StateError: If a session could not be removed: the first such error, with a note of how many were.
+        """
+        waiting = deque(sessions)
+        removed = SessionList()
+        failures: list[OSError | StateError] = []
+        steps = iter(over([summary for summary, _ in sessions], progress))
+        try:
+            while waiting:
+                before = len(waiting)
+                categories = (SESSIONS, self._archive or SESSIONS)
+                with self._documents.locks.hold_all(*categories), self._tree.open(SESSIONS) as directory:
+                    self._remove_for_a_moment(directory, waiting, removed, failures)
+                deque(islice(steps, before - len(waiting)), maxlen=0)
+            deque(steps, maxlen=0)
+        except LockTimeoutError as error:
+            error.add_note(f"{len(removed)} sessions were removed before")
+            raise
+        finally:  # also after an error or an interrupt, a power cut does not bring back what was removed
+            if removed:
+                with self._tree.open(SESSIONS) as directory:
+                    directory.sync(f"{len(removed)} sessions are removed")
+        if failures:
+            failures[0].add_note(f"{len(removed)} sessions were removed, {len(failures)} could not be")
+            raise failures[0]
+        return removed
+
+    def _remove_for_a_moment(
+        self,
+        directory: Directory,
+        waiting: deque[tuple[SessionSummary, Revision]],
+        removed: SessionList,
+        failures: list[OSError | StateError],
+    ) -> None:
+        """Remove the first of the *waiting* sessions, until it is time to let others have the lock."""
+        deadline = time.monotonic() + _MAX_HOLD
+        while waiting:
+            summary, revision = waiting.popleft()
+            try:
+                if self._remove_unchanged(directory, f"{summary.id}.json", revision):
+                    removed.append(summary)
+            except (OSError, StateError) as error:
+                failures.append(error)
+            if time.monotonic() >= deadline:
+                break
+
+    def _remove_unchanged(self, directory: Directory, file_name: str, revision: Revision) -> bool:
+        """Remove a session's file if it is still at *revision*, and return whether it was removed.
 
         Raises:
             InvalidNameError: If it is a symbolic link, which is not archived, or its new name is too long.
             OSError: If it cannot be removed.
         """
-        if archive is None and self._descriptor is not None:
-            try:
-                status = os.stat(file_name, dir_fd=self._descriptor, follow_symlinks=False)
-                if identity_of(status) == revision.identity:
-                    os.unlink(file_name, dir_fd=self._descriptor)
-                    return True
-            except OSError:
-                pass  # tried again below, for an error that names the whole path
-        path = self._directory / file_name
-        self._tree.refuse_link_outside(path)
-        found = reading.read_unknown(path, (revision.identity,))
-        if found is None or (found[0] is not None and not revision.holds(found[0])):
+        if self._archive is None and directory.remove_if(file_name, revision.identity):
+            return True
+        path = directory.file(file_name)
+        result = reads.read_unless_known(path, (revision.identity,))
+        if result is None or (result[0] is not None and not revision.matches(result[0])):
             return False
-        if archive is None:
-            return self._tree.remove(path)
+        if self._archive is None:
+            return remove(path)
         if path.is_symlink():
             raise InvalidNameError(f"a symbolic link is not archived: {path}")
-        return self._archive(path, archive)
+        return self._move(path, self._archive)
 
-    def _archive(self, path: Path, archive: str) -> bool:
+    def _move(self, path: Path, archive: str) -> bool:
+        """Move a session's file into the archive; one that is there already keeps its name, the new one is numbered."""
         number, name = 1, path.stem
         while True:
-            names.check_name(name, path.suffix)
             try:
-                return self._tree.move(path, self._tree.document(archive, name, path.suffix))
+                return self._tree.move(path, self._documents.path(archive, name, path.suffix))
             except FileExistsError:
                 number += 1
                 name = f"{path.stem}.{number}"
-
-
-@contextmanager
-def opened(tree: files.Tree, category: str) -> Iterator[Remover]:
-    """Open a category, to remove documents of it."""
-    directory = tree.directory(category)
-    descriptor = None
-    if _RELATIVE:
-        with suppress(FileNotFoundError):  # then there is nothing to remove
-            descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        yield Remover(tree, directory, descriptor)
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)

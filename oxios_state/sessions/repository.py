@@ -1,282 +1,229 @@
-"""Sessions: saving, editing and loading conversations as documents of one category."""
+"""The sessions of a store: saving, editing, loading, listing, searching and pruning them."""
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from oxios_state.codec import documents as codec
-from oxios_state.documents import DocumentStore
-from oxios_state.errors import SessionConflictError, SessionNotFoundError, SessionOwnerError
-from oxios_state.maintenance import replacing
+from oxios_state.codec import incremental
+from oxios_state.codec.documents import decode_named
+from oxios_state.codec.incremental import SessionText
+from oxios_state.errors import SessionConflictError, SessionNotFoundError, SessionOwnerError, StateError
+from oxios_state.model import timestamps
+from oxios_state.model.immutable import freeze, thaw
 from oxios_state.model.progress import over
-from oxios_state.model.session import Session
-from oxios_state.sessions import cache as recent
-from oxios_state.sessions.cache import RecentSessions
-from oxios_state.sessions.index import SESSIONS, Summaries
-from oxios_state.storage import atomic_write as staging
-from oxios_state.storage import names
-from oxios_state.storage import reads as reading
+from oxios_state.model.revision import Revision
+from oxios_state.model.session import Session, copy_of
+from oxios_state.model.summary import SessionList, summarise
+from oxios_state.model.validators import check_count
+from oxios_state.model.values import SESSIONS
+from oxios_state.sessions.cache import SessionCache
+from oxios_state.sessions.index import SessionIndex
+from oxios_state.sessions.pruning import Removal
+from oxios_state.sessions.retention import choose
+from oxios_state.sessions.search import Needle, search_session
+from oxios_state.storage import reads
+from oxios_state.storage.atomic_write import sweep
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator
-    from datetime import date
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from oxios_state.documents import Documents
     from oxios_state.model.progress import Progress
-    from oxios_state.model.sequences import SessionList
-    from oxios_state.sessions.finding import SessionFilter
-    from oxios_state.sessions.search import Needle, SearchHit
-    from oxios_state.storage.revisions import Revision
+    from oxios_state.model.revision import Identity
+    from oxios_state.model.summary import SessionSummary
+    from oxios_state.sessions.filters import SessionFilter
+    from oxios_state.sessions.retention import PruneConfig, PruneThrottle
+    from oxios_state.sessions.search import SearchHit
+
+_log = logging.getLogger("oxios_state")
 
 
-class SessionStore(DocumentStore):
-    """The sessions in one directory: what `StateStore` builds on."""
+class Sessions:
+    """The sessions in one base directory.
 
-    def __init__(
-        self,
-        base_path: str | os.PathLike[str],
-        *,
-        durable: bool = True,
-        lock_timeout: float = 30.0,
-        cache_bytes: int = 128 * 2**20,
-    ) -> None:
-        super().__init__(base_path, durable=durable, lock_timeout=lock_timeout)
-        if type(cache_bytes) is not int:
-            raise TypeError(f"cache_bytes must be int, not {type(cache_bytes).__name__}")
-        if cache_bytes < 0:
-            raise ValueError(f"cache_bytes must not be negative: {cache_bytes}")
-        self._recent = RecentSessions(cache_bytes)
-        self._summaries = Summaries(self._tree)
+    Args:
+        documents: The documents of the store; a session is one of them.
+        cache_bytes: How much memory the kept sessions may take, in bytes.
+    """
 
-    @property
-    def cache_bytes(self) -> int:
-        """How much memory the store may use to keep sessions, in bytes."""
-        return self._recent.limit
+    def __init__(self, documents: Documents, cache_bytes: int) -> None:
+        self._documents = documents
+        self._cache = SessionCache(cache_bytes)
+        self._index = SessionIndex(documents.tree)
 
-    def save_session(self, session: Session) -> None:
-        """Save a session, whatever its file holds by now. Atomic; the last writer wins, as in the kernel.
+    def save(self, session: Session) -> None:
+        """Save a session, whatever its file contains by now."""
+        self._save(session, self._path_of(session), only_unchanged=False)
 
-        If its file cannot be read as a session, what it holds is kept in quarantine.
-
-        Raises:
-            InvalidNameError: If the session's id is not allowed.
-            UnsupportedValueError: If the kernel could not read it back; with the path to the value.
-            LockTimeoutError: If the lock of the sessions was not free in time.
-            DurabilityError: If it is saved, but a power cut could undo it.
-        """
-        self._save_session(session, self._path_of(session), only_unchanged=False)
-
-    def update_session(self, session: Session) -> None:
-        """Save a session if its file is still what this object was loaded from or last saved as. Atomic.
-
-        A session that was neither loaded nor saved is saved if there is no file. A save by the kernel is noticed,
-        unless it falls in the instant between the last look at the file and its replacement.
-
-        Raises:
-            SessionConflictError: If the file was changed or deleted by another; nothing is written.
-            InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.
-        """
-        self._save_session(session, self._path_of(session), only_unchanged=True)
+    def update(self, session: Session) -> None:
+        """Save a session if its file is unchanged since this object was loaded or last saved."""
+        self._save(session, self._path_of(session), only_unchanged=True)
 
     @contextmanager
-    def edit_session(self, session_id: str) -> Iterator[Session]:
-        """Change a session under the lock: load it, yield it, and save it if the block ends without an exception.
-
-        The save is that of `update_session`: an edit of the same session inside the block, or a save by the kernel
-        while it runs, is a conflict and never lost.
-
-        Raises:
-            SessionNotFoundError: If there is no such session.
-            CorruptStateError: If it cannot be read.
-            SessionConflictError: If it was changed meanwhile; nothing is written.
-            InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.
-        """
-        path = self._session_path(session_id)
-        missing = SessionNotFoundError(f"no session {session_id!r} in {self.base_path}")
-        if not reading.is_there(path):
-            raise missing  # without making a lock in a directory that may not exist
-        with self.lock(SESSIONS):
-            session = self._recent.load(path)
+    def edit(self, session_id: str) -> Iterator[Session]:
+        """Load a session under the lock, yield it, and save it if the block succeeds."""
+        path = self._path(session_id)
+        missing = SessionNotFoundError(f"there is no session {session_id!r} in {self._documents.tree.base}")
+        if not reads.is_there(path):
+            raise missing  # without creating a lock file in a directory that may not exist
+        with self._documents.locks.hold(SESSIONS):
+            session = self._load(path)
             if session is None:
                 raise missing
             yield session
-            self._save_session(session, path, only_unchanged=True)
+            self._save(session, path, only_unchanged=True)
 
-    def load_session(self, session_id: str) -> Session | None:
-        """Load a session; None if there is none.
+    def load(self, session_id: str) -> Session | None:
+        """Load a session; return None if there is none."""
+        return self._load(self._path(session_id))
 
-        Raises:
-            InvalidNameError: If *session_id* is not allowed.
-            CorruptStateError: If it is not a session, or the id in the file is not that of its name.
-        """
-        return self._recent.load(self._session_path(session_id))
+    def delete(self, session_id: str) -> bool:
+        """Delete a session, readable or not, and return whether it existed."""
+        return self._documents.delete(SESSIONS, self._path(session_id))
 
-    def list_sessions(
+    def get_or_create(self, user_id: str, session_id: str | None) -> Session:
+        """Return the session of this id, or create and save one for the user."""
+        session = Session(user_id, session_id)
+        stored = self.load(session.id)
+        if stored is None:
+            with self._documents.locks.hold(SESSIONS):
+                stored = self.load(session.id)
+                if stored is None:
+                    with suppress(SessionConflictError):  # the kernel, which takes no locks, created it meanwhile
+                        self.update(session)
+                        return session
+                    stored = self.load(session.id)
+        if stored is None:
+            raise SessionConflictError(f"session {session.id!r} was repeatedly created and deleted by another process")
+        if stored.user_id != user_id:
+            raise SessionOwnerError(f"session {session.id!r} belongs to another user than {user_id!r}")
+        return stored
+
+    def summaries(self, conditions: SessionFilter, limit: int | None, progress: Progress | None) -> SessionList:
+        """Return the summaries of the sessions that meet the conditions, the latest first."""
+        limit = None if limit is None else check_count("limit", limit)
+        return SessionList(self._chosen(conditions, progress)[:limit])
+
+    def search(
+        self, text: str, context: int, conditions: SessionFilter, limit: int | None, progress: Progress | None
+    ) -> Iterator[SearchHit]:
+        """Yield the places where the sessions that meet the conditions contain a text."""
+        needle = Needle(text, context)
+        limit = None if limit is None else check_count("limit", limit)
+        return islice(self._hits(needle, conditions, progress), limit)
+
+    def _hits(self, needle: Needle, conditions: SessionFilter, progress: Progress | None) -> Iterator[SearchHit]:
+        for summary in over(self._chosen(conditions, progress), progress):
+            try:
+                path = self._path(summary.id)
+                raw = reads.read(path)
+                if raw is None or not needle.may_be_in(raw):
+                    continue
+                session = decode_named(raw, path)
+            except (StateError, OSError) as error:
+                _log.warning("left out of the search: %s", error)
+                continue
+            if conditions.accepts(summarise(session)):  # again: it may have been saved since it was listed
+                yield from search_session(session, needle)
+
+    def prune(
         self,
+        config: PruneConfig,
         *,
-        user_id: str | None = None,
-        project_id: str | None = None,
-        updated_after: date | str | None = None,
-        updated_before: date | str | None = None,
-        limit: int | None = None,
+        dry_run: bool = False,
+        keep: Callable[[SessionSummary], object] | None = None,
+        archive: str | None = None,
+        confirm: Callable[[SessionList], object] | None = None,
         progress: Progress | None = None,
     ) -> SessionList:
-        """Summarise all sessions, or those that are asked for: the latest ``updated_at`` first, ties by id.
+        """Remove the sessions that the rules choose, and sweep the temporary files of dead writers."""
+        removal = Removal(self._documents, archive)
+        listed = self._index.summaries(progress)
+        chosen = SessionList(choose([summary for summary, _ in listed], config, timestamps.now(), keep))
+        if dry_run:
+            return chosen
+        if confirm is not None and chosen and not confirm(chosen):
+            return SessionList()
+        sweep(self._documents.tree)
+        revisions = {summary.id: revision for summary, revision in listed}
+        return removal.remove([(summary, revisions[summary.id]) for summary in chosen], progress)
 
-        A file that cannot be read is left out, with a warning in the log ``oxios_state`` that says which and why.
+    def save_and_prune(self, session: Session, config: PruneConfig, throttle: PruneThrottle | None) -> None:
+        """Save a session, then prune if the throttle allows it; a failing prune is logged."""
+        self.save(session)
+        if throttle is None or throttle.should_prune():
+            try:
+                self.prune(config)
+            except Exception:
+                _log.warning("the session is saved, but pruning failed", exc_info=True)
 
-        Args:
-            user_id: Only the sessions of this user.
-            project_id: Only the sessions whose summary names this project.
-            updated_after: Only the sessions that were last changed then or later. A `datetime`, a `date`, or a text
-                with a year such as ``2026-03-01``, ``1 March 2026, 10:00`` or ``March 2026``, which is its beginning.
-                What has no time zone is in that of the system.
-            updated_before: Only the sessions that were last changed before that, and not then.
-            limit: At most so many, the latest.
-            progress: What wraps an iterable and tells of each item, such as ``tqdm.tqdm``; is given a list of the
-                files.
+    def _chosen(self, conditions: SessionFilter, progress: Progress | None) -> list[SessionSummary]:
+        return conditions.choose(summary for summary, _ in self._index.summaries(progress))
 
-        Raises:
-            TypeError: If an argument is of another type.
-            ValueError: If a text is not understood as a date, or could mean several; or *limit* is negative.
-        """
-        from oxios_state.model.sequences import SessionList
-        from oxios_state.sessions.finding import SessionFilter, checked_limit
-
-        asked = SessionFilter(user_id, project_id, updated_after, updated_before)
-        last = checked_limit(limit)
-        return SessionList(asked.choose(summary for summary, _ in self._summaries.list(progress))[:last])
-
-    def search_sessions(
-        self,
-        text: str,
-        *,
-        user_id: str | None = None,
-        project_id: str | None = None,
-        updated_after: date | str | None = None,
-        updated_before: date | str | None = None,
-        limit: int | None = None,
-        context: int = 40,
-        progress: Progress | None = None,
-    ) -> Iterator[SearchHit]:
-        """Search what was said and done, in all sessions or those that are asked for, the latest first.
-
-        Messages, responses, and the arguments (strings and whole numbers) and outputs of tool calls are searched; case
-        does not matter, as `str.casefold` has it. Each that has the text gives one hit, in the order of the session's
-        turns, as soon as it is found: a program that has enough just stops. No lock is held meanwhile, and a file is
-        read once, when it is its turn.
-
-        A file that cannot be read is left out, with a warning in the log ``oxios_state`` that says which and why.
-
-        Args:
-            text: The text, as it stands in there: white space and quotes count.
-            user_id: As for `list_sessions`.
-            project_id: As for `list_sessions`.
-            updated_after: As for `list_sessions`.
-            updated_before: As for `list_sessions`.
-            limit: At most so many hits.
-            context: How many characters a snippet shows on each side of the text.
-            progress: What wraps an iterable and tells of each item, such as ``tqdm.tqdm``; is given a list of the files
-                to summarise, and then one of the sessions to search.
-
-        Raises:
-            TypeError: If an argument is of another type.
-            ValueError: If *text* is empty, and as for `list_sessions`.
-        """
-        from oxios_state.sessions.finding import SessionFilter, checked_limit
-        from oxios_state.sessions.search import Needle
-
-        asked = SessionFilter(user_id, project_id, updated_after, updated_before)
-        return self._search(Needle(text, context), asked, checked_limit(limit), progress)
-
-    def _search(
-        self, needle: Needle, asked: SessionFilter, limit: int | None, progress: Progress | None
-    ) -> Iterator[SearchHit]:
-        from oxios_state.sessions.search import search
-
-        chosen = asked.choose(summary for summary, _ in self._summaries.list(progress))
-        hits = search(over(chosen, progress), self._session_path, needle, asked)
-        yield from islice(hits, limit)
-
-    def delete_session(self, session_id: str) -> bool:
-        """Delete a session, readable or not.
-
-        Returns:
-            Whether it was there.
-
-        Raises:
-            InvalidNameError: If *session_id* is not allowed.
-            LockTimeoutError: If the lock of the sessions was not free in time.
-            DurabilityError: If it is deleted, but a power cut could undo that.
-        """
-        return self._delete(SESSIONS, [self._session_path(session_id)])
-
-    def get_or_create_session(self, user_id: str, session_id: str | None = None) -> Session:
-        """Give the session of this id, or make and save a new one for the user.
-
-        Of several callers with one id, in whatever threads and processes, one makes the session and all get it.
-
-        Args:
-            user_id: The user.
-            session_id: The session's id; None makes a new session with a new id.
-
-        Raises:
-            SessionOwnerError: If the session belongs to another user.
-            CorruptStateError: If it is there and cannot be read.
-            InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.
-        """
-        session = Session(user_id, session_id)
-        found = self.load_session(session.id)
-        if found is None:
-            with self.lock(SESSIONS):
-                found = self.load_session(session.id)
-                if found is None:
-                    with suppress(SessionConflictError):  # the kernel, which takes no locks, made it meanwhile
-                        self.update_session(session)
-                        return session
-                    found = self.load_session(session.id)
-        if found is None:
-            raise SessionConflictError(f"session {session.id!r} comes and goes while it is made")
-        if found.user_id != user_id:
-            raise SessionOwnerError(f"session {session.id!r} belongs to another user than {user_id!r}")
-        return found
-
-    def _session_path(self, session_id: str) -> Path:
-        names.check_name(session_id, ".json")
-        return self._tree.document(SESSIONS, session_id, ".json")
+    def _path(self, session_id: str) -> Path:
+        return self._documents.path(SESSIONS, session_id, ".json")
 
     def _path_of(self, session: Session) -> Path:
-        if type(session) is not Session:  # what a subclass adds would be lost
-            raise TypeError(f"a Session is expected, not {type(session).__name__}")
-        return self._session_path(session.id)
+        if type(session) is not Session:  # the attributes of a subclass would be lost
+            raise TypeError(f"expected Session, not {type(session).__name__}")
+        return self._path(session.id)
 
-    def _save_session(self, session: Session, path: Path, *, only_unchanged: bool) -> None:
-        text, image = recent.image_of(session, path)
-        known = {session.revision.identity if session.revision else None, self._recent.known(path)}
-        with staging.Staged(self._tree, path, text) as staged:
-            sound = None if only_unchanged else replacing.sound_identity(path, codec.decode_named, known)
-            with self.lock(SESSIONS):
-                self._spelling.refuse_document(path, known)
-                if only_unchanged:
-                    _check_unchanged(session.revision, path)
-                    session.revision = staged.replace()
-                else:
-                    with replacing.keeping(self._tree, path, codec.decode_named, sound):
-                        session.revision = staged.replace()
-            self._recent.keep(path, session.revision, image)
-            staged.sync()
+    def _load(self, path: Path) -> Session | None:
+        known, kept = self._cache.get(path)
+        result = reads.read_unless_known(path, (known,))
+        if result is None:
+            return None
+        raw, identity = result
+        if raw is not None:
+            session = decode_named(raw, path)
+            session._source = Revision(identity, (raw,))
+        elif isinstance(kept, SessionText):
+            # Decoding returns what a file would return: a tuple comes back as a list.
+            session, text = kept.decode(path)
+            session._source = Revision(identity, text)
+        else:
+            self._cache.put(path, identity, kept)  # as the most recently used
+            return copy_of(kept, thaw)
+        self._cache.put(path, identity, copy_of(session, freeze))
+        return session
+
+    def _save(self, session: Session, path: Path, *, only_unchanged: bool) -> None:
+        # A snapshot: another thread that shares the session may change it while it is saved.
+        image = copy_of(session, freeze)
+        text = incremental.encode(image, path)
+        source = session._source
+
+        def saved(identity: Identity | None) -> None:
+            session._source = image._source = Revision(identity, text)
+            self._cache.put(path, identity, image if text.is_exact else text)
+
+        self._documents.save(
+            SESSIONS,
+            path,
+            text,
+            decode=decode_named,
+            known={source.identity if source else None, self._cache.get(path)[0]},
+            check=(lambda: _check_unchanged(source, path)) if only_unchanged else None,
+            saved=saved,
+        )
 
 
-def _check_unchanged(revision: Revision | None, path: Path) -> None:
-    found = reading.read_unknown(path, () if revision is None else (revision.identity,))
-    if found is None and revision is None:
+def _check_unchanged(source: Revision | None, path: Path) -> None:
+    """Raise an error if a session's file is not at its *source* any more.
+
+    Raises:
+        SessionConflictError: If another process changed, deleted or created it.
+    """
+    result = reads.read_unless_known(path, () if source is None else (source.identity,))
+    if result is None and source is None:
         return
-    if found is None:
+    if result is None:
         raise SessionConflictError(f"not saved, it was deleted since it was loaded: {path}")
-    if revision is None:
+    if source is None:
         raise SessionConflictError(f"not saved, there is a session of this id already: {path}")
-    if found[0] is not None and not revision.holds(found[0]):
+    if result[0] is not None and not source.matches(result[0]):
         raise SessionConflictError(f"not saved, it was changed by another since it was loaded: {path}")

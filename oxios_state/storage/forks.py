@@ -1,4 +1,4 @@
-"""What a forked child makes anew: a lock that a thread of its parent holds is held in the child for ever."""
+"""Resetting state in forked children: a lock that a thread of the parent holds is never released in the child."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _T = TypeVar("_T")
-_owners: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
+_resets: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
 
 
-def in_children(owner: _T, start_afresh: Callable[[_T], None]) -> None:
-    """Have *start_afresh* called with *owner* in each forked child, before that has threads, while *owner* lives."""
-    _owners[owner] = start_afresh
+def reset_in_children(owner: _T, reset: Callable[[_T], None]) -> None:
+    """Call *reset* with *owner* in each forked child, before it has threads, for as long as *owner* lives."""
+    _resets[owner] = reset
 
 
-def _start_afresh() -> None:
-    for owner, start_afresh in list(_owners.items()):
-        start_afresh(owner)
+def _reset_all() -> None:
+    for owner, reset in list(_resets.items()):
+        reset(owner)
 
 
 at_fork = getattr(os, "register_at_fork", lambda **_: None)  # Windows has no fork
-at_fork(after_in_child=_start_afresh)
+at_fork(after_in_child=_reset_all)

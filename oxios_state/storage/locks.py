@@ -1,11 +1,11 @@
 """One lock per category: a fair queue for the threads of a process, a file lock between processes.
 
 The file lock is filelock's `lock_descriptor`: the operating system's own lock (flock on POSIX), which ends with its
-process, however that dies, and never becomes a soft lock. The lock file holds nothing and is never removed.
+process, however that dies, and never becomes a soft lock. The lock file is empty and is never removed.
 
-Two files stand for one lock. A process that wants ``<category>.lock`` must first hold ``<category>.turn``, and gives
-that back once it has the other: so a process that releases the lock and wants it again at once comes after the one that
-waits, and only one process at a time waits for the lock itself.
+Two files make one lock. A process that wants ``<category>.lock`` must first hold ``<category>.turn``, and releases that
+once it has the other: so a process that releases the lock and wants it again at once queues behind one that waits, and
+only one process at a time waits for the lock itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -23,14 +23,17 @@ from weakref import WeakValueDictionary
 from filelock import lock_descriptor, unlock_descriptor
 
 from oxios_state.errors import LockTimeoutError
-from oxios_state.storage import forks as forking
+from oxios_state.storage import forks, names, nfs
+from oxios_state.storage.aliases import Aliases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from oxios_state.storage.tree import Tree
+
 _POLL = 0.001  # seconds between two tries for a file lock that another process holds
-_LONGEST_STEM = 250  # bytes: leaves room for the extension in a file name of 255
+_MAX_STEM = 250  # bytes: leaves room for the extension in a file name of 255
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
@@ -39,7 +42,7 @@ _threads = threading.local()
 
 
 def _this_thread() -> object:
-    """Give what stands for this thread. Its identity does not: that of a dead thread is used again."""
+    """Return an object that stands for this thread; the identifier of a dead thread would be reused."""
     try:
         token: object = _threads.token
     except AttributeError:
@@ -48,10 +51,10 @@ def _this_thread() -> object:
 
 
 class _Lock:
-    """A category's lock in this process, whatever stores and threads share it.
+    """A category's lock in this process, shared by all stores and threads.
 
-    Threads queue first come, first served. Each waits for a lock of its own; the one that releases makes that lock the
-    owner before it wakes the thread, so that no third thread slips in between.
+    Threads queue first come, first served. Each waits for a lock of its own; the thread that releases makes that lock
+    the owner before it wakes the waiting thread, so that no third thread slips in between.
     """
 
     def __init__(self) -> None:
@@ -67,7 +70,7 @@ class _Lock:
         return self.owner is _this_thread()
 
     def wait_for_turn(self, timeout: float) -> bool:
-        """Become the owner in this process; False if that took longer than *timeout* seconds."""
+        """Become the owner in this process; return False if that took longer than *timeout* seconds."""
         woken = threading.Lock()
         woken.acquire()
         try:
@@ -80,7 +83,7 @@ class _Lock:
                 return False
             self.owner = _this_thread()
             return True
-        except BaseException:  # an interrupt: the place in the queue must not stay behind
+        except BaseException:  # an interrupt: give up the place in the queue
             if not self._withdraw(woken) and (self.owner is woken or self.is_mine()):
                 self.pass_on()
             raise
@@ -102,7 +105,7 @@ class _Lock:
 
 
 class _Process:
-    """What the threads of one process share."""
+    """The locks of this process, which its threads share."""
 
     def __init__(self) -> None:
         self.guard = threading.RLock()  # guards the two below, also across a fork
@@ -110,7 +113,7 @@ class _Process:
         self.descriptors: set[int] = set()  # those open on lock files
 
     def lock_of(self, descriptor: int, path: str) -> _Lock:
-        """Give the one lock for the lock file that *descriptor* is open on; closed if that fails."""
+        """Return the one lock for an open lock file; close the descriptor if that fails."""
         try:
             status = os.fstat(descriptor)
         except OSError as error:
@@ -133,16 +136,16 @@ class _Process:
             self.descriptors.discard(descriptor)
             os.close(descriptor)
 
-    def hold_still(self) -> None:
+    def acquire_guard(self) -> None:
         self.guard.acquire()
 
-    def go_on(self) -> None:
+    def release_guard(self) -> None:
         self.guard.release()
 
-    def start_afresh(self) -> None:
-        """Forget, in a forked child, the parent's locks, which a thread that is not here may hold for ever.
+    def reset(self) -> None:
+        """Forget, in a forked child, the locks of the parent: their holders do not exist here.
 
-        A descriptor that both processes have would keep a lock after the parent's death, so the child closes its own.
+        A descriptor in both processes would keep a lock after the parent's death, so the child closes its own.
         """
         for descriptor in self.descriptors:
             os.close(descriptor)
@@ -150,19 +153,21 @@ class _Process:
 
 
 _process = _Process()
-forking.at_fork(
-    before=_process.hold_still,
-    after_in_parent=_process.go_on,
-    after_in_child=_process.start_afresh,
+forks.at_fork(
+    before=_process.acquire_guard,
+    after_in_parent=_process.release_guard,
+    after_in_child=_process.reset,
 )
 
 
 @contextmanager
 def hold(directory: Path, category: str, timeout: float) -> Iterator[bool]:
-    """Hold the lock of *category*, whose files are in *directory*; re-entrant in a thread, where it then gives False.
+    """Hold the lock of a category in the block. Re-entrant in a thread.
+
+    Yields whether the thread has just acquired the lock; False if it held it already.
 
     Args:
-        directory: An existing directory. The lock is shared by all who name the same one, by whatever path.
+        directory: The existing directory of the lock files. Any two paths of one directory share the lock.
         category: The category, of any length.
         timeout: How long to wait, in seconds, for the threads of this process and for other processes together.
 
@@ -178,7 +183,7 @@ def hold(directory: Path, category: str, timeout: float) -> Iterator[bool]:
         try:
             _release(lock)
         except KeyboardInterrupt:
-            if lock.is_mine() and lock.depth == depth:  # it came before anything was done
+            if lock.is_mine() and lock.depth == depth:  # the interrupt came before anything was released
                 _release(lock)
             raise
 
@@ -190,7 +195,7 @@ def _acquire(directory: Path, category: str, timeout: float) -> _Lock:
     lock = _process.lock_of(descriptor, f"{stem}.lock")
     if lock.is_mine():
         _process.close(descriptor)
-        if not lock.depth:  # a signal handler, while what it interrupted takes the lock or gives it back
+        if not lock.depth:  # in a signal handler, which interrupted the taking or the release of this lock
             raise LockTimeoutError(f"the lock of category {category!r} is being taken by this thread: {stem}.lock")
         lock.depth += 1
         return lock
@@ -208,7 +213,7 @@ def _acquire(directory: Path, category: str, timeout: float) -> _Lock:
 
 def _release(lock: _Lock) -> None:
     if lock.pid != os.getpid():
-        return  # forked inside the block: the lock is the parent's, and this process gave up its descriptor
+        return  # forked inside the block: the lock is the parent's, and this process closed its descriptor
     lock.depth -= 1
     if lock.depth:
         return
@@ -245,7 +250,7 @@ def _wait_for_file(descriptor: int, path: str, deadline: float) -> bool:
 
 
 def try_lock(descriptor: int, path: str) -> bool:
-    """Lock an open file for this descriptor unless another has the lock; say whether it has it now.
+    """Lock an open file for this descriptor, unless another has the lock, and return whether it is locked now.
 
     Raises:
         OSError: If the system cannot lock it; with its *path*.
@@ -260,10 +265,67 @@ def try_lock(descriptor: int, path: str) -> bool:
 
 
 def _unlock(descriptor: int) -> None:
-    with suppress(OSError):  # what was done under the lock is done, and closing the descriptor gives the lock back too
+    with suppress(OSError):  # closing the descriptor releases the lock too
         unlock_descriptor(descriptor)
 
 
 def _stem(category: str) -> str:
     stem = category.replace("%", "%25").replace("/", "%2F")
-    return stem if len(stem.encode()) <= _LONGEST_STEM else blake2b(stem.encode(), digest_size=32).hexdigest()
+    return stem if len(stem.encode()) <= _MAX_STEM else blake2b(stem.encode(), digest_size=32).hexdigest()
+
+
+class CategoryLocks:
+    """The locks of one store's categories.
+
+    Args:
+        tree: The directories of the store.
+        timeout: How long to wait for a lock, in seconds.
+    """
+
+    def __init__(self, tree: Tree, timeout: float) -> None:
+        self._tree = tree
+        self._timeout = timeout
+        self._aliases = Aliases(tree)
+        self.refuse_alias = self._aliases.refuse_document
+        """Refuses a document's path that is an alias of another file: see `Aliases.refuse_document`."""
+
+    @contextmanager
+    def hold(self, category: str, timeout: float | None = None) -> Iterator[None]:
+        """Hold a category's lock in the block. Re-entrant in a thread.
+
+        Args:
+            category: The category.
+            timeout: How long to wait, in seconds; by default that of the store.
+
+        Raises:
+            InvalidNameError: If *category* is not allowed, or is an alias of another.
+            LockTimeoutError: If the lock was not free in time.
+        """
+        names.check_category(category)
+        directory = self._tree.make_own_directory("locks")
+        wait = self._timeout if timeout is None else timeout
+        with hold(directory, self._tree.real_category(category), wait) as acquired:
+            if not acquired:
+                yield
+                return
+            self._aliases.refuse_category(category)
+            with self._tree.open(category) as opened, nfs.in_step(opened.path):
+                yield
+
+    @contextmanager
+    def hold_all(self, *categories: str) -> Iterator[None]:
+        """Hold the locks of several categories in the block."""
+        with ExitStack() as stack:
+            # In the order of their names, so that no two holders wait for each other. A category that is a link has
+            # the lock of the category that it leads to.
+            for category in sorted(set(categories), key=self._tree.real_category):
+                stack.enter_context(self.hold(category))
+            yield
+
+    @contextmanager
+    def hold_for(self, path: Path, moved: Path) -> Iterator[None]:
+        """Hold the lock of the category of *path* and, if the *moved* file is a category's directory, its own."""
+        directories = [path.parent, path] if moved.is_dir() and not moved.is_symlink() else [path.parent]
+        categories = [directory.relative_to(self._tree.base).as_posix() for directory in directories]
+        with self.hold_all(*filter(names.is_category, categories)):  # a name that no method accepts has no lock
+            yield

@@ -1,4 +1,4 @@
-"""Which categories and document names are allowed: a name is refused here, before the disk is touched."""
+"""Names of categories and documents: which are allowed, checked before the disk is touched."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ import re
 from typing import TYPE_CHECKING
 
 from oxios_state.errors import InvalidNameError
+from oxios_state.storage import system
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+EXTENSIONS = (".json", ".md")
 OWN_PREFIX = ".oxios_state"
-"""What this library's own files and directories begin with, so that no document can be one of them."""
+"""The prefix of the library's own files and directories, which no document may have."""
+NOT_CATEGORIES = frozenset({OWN_PREFIX, ".git"})
+"""Directories in a base that are not categories: the library's own, and that of git, as Oxios keeps state in git."""
 
-_LONGEST = 255  # bytes of one path component: NAME_MAX of the usual file systems (ext4, xfs, btrfs, apfs, ntfs)
-# Patterns are compiled, and cached by re, when they are first used: compiling all would double the cost of importing.
+_MAX_LENGTH = 255  # bytes of one path component: NAME_MAX of common file systems (ext4, xfs, btrfs, apfs, ntfs)
+# re compiles and caches these when they are first used.
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 _WINDOWS_CHARACTER = r'[<>:"|?*]'
 _WINDOWS_DEVICE = r"(?i:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³])(?:\..*)?"
 
 
 def check_category(category: str) -> None:
-    """Refuse a category that the store cannot hold.
+    """Raise an error for a category that is not allowed.
 
     Raises:
-        InvalidNameError: With what is wrong with it.
+        InvalidNameError: With the reason.
         TypeError: If it is not a string.
     """
     _check_text(category, "category")
@@ -36,14 +40,14 @@ def check_category(category: str) -> None:
 
 
 def check_name(name: str, extension: str = "") -> None:
-    """Refuse a document's name that the store cannot hold.
+    """Raise an error for a document's name that is not allowed.
 
     Args:
         name: The name, without its extension.
-        extension: What is added to it on disk, for its length: ``.json`` or ``.md``.
+        extension: The extension on disk, ``.json`` or ``.md``, which counts towards the length.
 
     Raises:
-        InvalidNameError: With what is wrong with it.
+        InvalidNameError: With the reason.
         TypeError: If it is not a string.
     """
     _check_text(name, "name")
@@ -53,16 +57,21 @@ def check_name(name: str, extension: str = "") -> None:
 
 
 def is_allowed(name: str, extension: str) -> bool:
-    """Say whether `check_name` takes a name."""
-    return _takes(check_name, name, extension)
+    """Return whether `check_name` accepts a name."""
+    return _accepts(check_name, name, extension)
 
 
 def is_category(category: str) -> bool:
-    """Say whether `check_category` takes a category."""
-    return _takes(check_category, category)
+    """Return whether `check_category` accepts a category."""
+    return _accepts(check_category, category)
 
 
-def _takes(check: Callable[..., None], *arguments: str) -> bool:
+def is_document(file_name: str) -> bool:
+    """Return whether a file of this name is a document: it has a name and the extension of one."""
+    return file_name.endswith(EXTENSIONS) and file_name not in EXTENSIONS
+
+
+def _accepts(check: Callable[..., None], *arguments: str) -> bool:
     try:
         check(*arguments)
     except InvalidNameError:
@@ -71,7 +80,7 @@ def _takes(check: Callable[..., None], *arguments: str) -> bool:
 
 
 def windows_problem(component: str) -> str | None:
-    """Say why Windows could not hold a file or directory of this name; None if it could."""
+    """Return why Windows cannot hold a file or directory of this name; None if it can."""
     if re.search(_WINDOWS_CHARACTER, component):
         return 'contains one of <>:"|?*, which Windows does not allow'
     if component.endswith((".", " ")):
@@ -83,7 +92,7 @@ def windows_problem(component: str) -> str | None:
 
 def _check_text(text: str, kind: str) -> None:
     if not isinstance(text, str):
-        raise TypeError(f"a {kind} is a str, not {type(text).__name__}")
+        raise TypeError(f"a {kind} must be str, not {type(text).__name__}")
     if not text:
         raise InvalidNameError(f"a {kind} must not be empty")
     if ".." in text:  # anywhere, as in the kernel
@@ -94,20 +103,20 @@ def _check_text(text: str, kind: str) -> None:
         raise InvalidNameError(f"{kind} {text!r} contains a control character")
 
 
-def _check_component(component: str, what: str, extension: str = "") -> None:
+def _check_component(component: str, label: str, extension: str = "") -> None:
     if component == ".":
-        raise InvalidNameError(f"{what}: '.' is not a name")
+        raise InvalidNameError(f"{label}: '.' is not a name")
     if component.casefold().startswith(OWN_PREFIX):  # casefold, for file systems that ignore case
-        raise InvalidNameError(f"{what} begins with {OWN_PREFIX!r}, which is this library's own")
+        raise InvalidNameError(f"{label} begins with {OWN_PREFIX!r}, which is reserved for this library")
     try:
         length = len(component.encode()) + len(extension)
     except UnicodeEncodeError:
-        raise InvalidNameError(f"{what} contains a lone surrogate") from None
+        raise InvalidNameError(f"{label} contains a lone surrogate") from None
     try:
         os.fsencode(component)
     except UnicodeEncodeError as error:
-        raise InvalidNameError(f"{what} has characters that file names here cannot have: {error}") from None
-    if length > _LONGEST:
-        raise InvalidNameError(f"{what} is {length} bytes long with its extension; file systems take {_LONGEST}")
-    if os.name == "nt" and (problem := windows_problem(component)):
-        raise InvalidNameError(f"{what} {problem}")
+        raise InvalidNameError(f"{label} has characters that file names on this system cannot have: {error}") from None
+    if length > _MAX_LENGTH:
+        raise InvalidNameError(f"{label} is {length} bytes long with its extension; file systems allow {_MAX_LENGTH}")
+    if system.WINDOWS and (problem := windows_problem(component)):
+        raise InvalidNameError(f"{label} {problem}")

@@ -100,7 +100,7 @@ class OpenAI(Peer):
         self.add([record for turn in turns for record in turn.records])
 
     def add(self, records: list[dict[str, Any]]) -> None:
-        """Add records without reading."""
+        """Add records without reads."""
         self.runner.run(self.session.add_items(records))
 
     def turn(self, turn: Turn) -> None:
@@ -222,7 +222,7 @@ class Strands(Peer):
         self.add(0, [record for turn in turns for record in turn.records])
 
     def add(self, index: int, records: list[dict[str, Any]]) -> None:
-        """Add records without reading."""
+        """Add records without reads."""
         for number, record in enumerate(records, index):
             message = self.types.SessionMessage.from_message({"role": "user", "content": [record]}, number)
             self.manager.create_message("the-session", "agent", message)

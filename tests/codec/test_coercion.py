@@ -1,4 +1,4 @@
-"""Nothing is coerced on reading."""
+"""Nothing is coerced on reads."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oxios_state import AgentResponse, TrajectoryStepRecord, UserMessage, converter
-from oxios_state.codec import columns
 
 NOON = "2026-03-01T12:00:00.123456789Z"
 USUAL: dict[type, dict[str, Any]] = {
@@ -60,7 +59,7 @@ def fields(record: Any) -> Any:
 @every_class
 def test_what_is_usual_is_made_quickly(cls: type) -> None:
     items = [dict(USUAL[cls]) for _ in range(3)]
-    records: Any = columns.build(cls, items)
+    records: Any = codec.build_records(cls, items)
     assert records is not None
     assert list(map(fields, records)) == [fields(slowly(cls, item)) for item in items]
     assert len({id(record) for record in records}) == 3
@@ -93,11 +92,11 @@ def test_both_ways_agree_on_anything(cls: type, data: st.DataObject) -> None:
             else:
                 items[items.index(item)] = data.draw(VALUES)
     expected = [fields(slowly(cls, item)) for item in items]
-    records: Any = columns.build(cls, deepcopy(items))
+    records: Any = codec.build_records(cls, deepcopy(items))
     assert records is None or list(map(fields, records)) == expected
 
 
 def test_a_timestamp_without_nanoseconds_is_a_plain_datetime() -> None:
-    (message,) = columns.build(UserMessage, [{"content": "x", "timestamp": "2026-03-01T12:00:00Z"}]) or []
+    (message,) = codec.build_records(UserMessage, [{"content": "x", "timestamp": "2026-03-01T12:00:00Z"}]) or []
     assert type(message.timestamp) is datetime
     assert message.timestamp == datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -24,9 +24,8 @@ from oxios_state import (
     UserMessage,
 )
 from oxios_state.codec import documents as codec
-from oxios_state.codec import incremental as sessiontext
-from oxios_state.codec import json_text as jsontext
-from oxios_state.storage.revisions import Revision
+from oxios_state.codec import incremental, json_text
+from oxios_state.model.revision import Revision
 
 PATH = Path("sessions/s.json")
 KERNEL = Path(__file__).parents[1] / "data" / "kernel"
@@ -78,7 +77,7 @@ def decode(document: Any) -> Session:
 
 
 def reencode(document: Any) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(bytes(sessiontext.encode(decode(document), PATH)))
+    value: dict[str, Any] = json.loads(bytes(incremental.encode(decode(document), PATH)))
     return value
 
 
@@ -92,7 +91,7 @@ def test_a_file_of_the_kernel_survives_to_the_byte(path: Path) -> None:
     assert codec.encode_json(codec.decode_json(raw, Any, path), path) == raw
     if path.parent.name == "sessions":
         session = codec.decode_session(raw, path)
-        assert bytes(sessiontext.encode(session, path)) == raw
+        assert bytes(incremental.encode(session, path)) == raw
         assert session.id == unquote(path.stem)
 
 
@@ -100,14 +99,14 @@ def test_a_file_of_the_kernel_survives_to_the_byte(path: Path) -> None:
 def test_a_full_document_survives_to_the_byte() -> None:
     raw = to_bytes(full_document())
     session = codec.decode_session(raw, PATH)
-    assert bytes(sessiontext.encode(session, PATH)) == raw
+    assert bytes(incremental.encode(session, PATH)) == raw
     assert type(session.id) is SessionId
     assert session.user_messages[0] == UserMessage(
         "hello", timestamp=Timestamp(2026, 3, 1, 8, tzinfo=UTC, nanosecond=1)
     )
     assert session.agent_responses[0].evaluation_passed is True
     assert session.trajectory_steps[0].duration_ms == 2**64 - 1
-    assert session.revision is None
+    assert session._source is None
 
 
 # The table of keys: (what holds the key, the key, what it is when absent, whether null is allowed, wrong values).
@@ -240,7 +239,7 @@ def test_all_faults_of_a_document_are_told_at_once() -> None:
 def test_what_is_empty_is_written_or_left_out_as_the_table_says() -> None:
     session = Session("u", "s", created_at=NOON)
     session.agent_responses.append(AgentResponse("hi", timestamp=NOON))
-    assert bytes(sessiontext.encode(session, PATH)).decode() == (
+    assert bytes(incremental.encode(session, PATH)).decode() == (
         """{
   "id": "s",
   "user_id": "u",
@@ -267,7 +266,7 @@ def test_the_keys_are_written_in_the_order_of_the_table_however_they_were_found(
     shuffled = dict(reversed(document.items()))
     for key in ("user_messages", "agent_responses", "trajectory_steps"):
         shuffled[key] = [dict(reversed(record.items())) for record in shuffled[key]]
-    assert bytes(sessiontext.encode(decode(shuffled), PATH)) == to_bytes(document)
+    assert bytes(incremental.encode(decode(shuffled), PATH)) == to_bytes(document)
 
 
 def test_a_tool_call_id_need_not_be_unique_and_tool_args_may_be_any_json() -> None:
@@ -275,7 +274,7 @@ def test_a_tool_call_id_need_not_be_unique_and_tool_args_may_be_any_json() -> No
     step = document["trajectory_steps"][0]
     values: list[Any] = ["", "text", [], [[]], {}, 0, 1.5, False, None]
     document["trajectory_steps"] = [step | {"tool_args": value} for value in values]
-    assert bytes(sessiontext.encode(decode(document), PATH)) == to_bytes(document)
+    assert bytes(incremental.encode(decode(document), PATH)) == to_bytes(document)
 
 
 # Unknown keys.
@@ -298,20 +297,20 @@ def test_unknown_keys_survive_untouched_after_the_known_ones(where: str) -> None
     raw = to_bytes(document)
     session = codec.decode_session(raw, PATH)
     assert value_of(session, where, "extra") == UNKNOWN
-    assert bytes(sessiontext.encode(session, PATH)) == raw
+    assert bytes(incremental.encode(session, PATH)) == raw
     first = full_document()
     found = holder(first, where)
     known = dict(found)
     found.clear()
     found.update(UNKNOWN | known)  # the unknown ones first, as found
-    assert bytes(sessiontext.encode(decode(first), PATH)) == raw
+    assert bytes(incremental.encode(decode(first), PATH)) == raw
 
 
 def test_unknown_keys_do_not_disturb_a_change() -> None:
     session = decode(full_document() | {"parent_session_id": "p"})
     session.add_user_message("more")
     session.active_seed_id = None
-    document = json.loads(bytes(sessiontext.encode(session, PATH)))
+    document = json.loads(bytes(incremental.encode(session, PATH)))
     assert list(document)[-2:] == ["metadata", "parent_session_id"]
     assert "active_seed_id" not in document
 
@@ -320,7 +319,7 @@ def test_an_unknown_key_never_takes_the_place_of_a_known_one() -> None:
     session = decode(full_document())
     session.extra["user_id"] = "somebody else"
     with pytest.raises(UnsupportedValueError, match=r"\$\.user_id: 'extra' must not hold what is a field"):
-        bytes(sessiontext.encode(session, PATH))
+        bytes(incremental.encode(session, PATH))
 
 
 def test_a_hook_of_the_users_does_not_change_the_kernels_documents() -> None:
@@ -341,12 +340,12 @@ def test_a_seed_id_that_was_absent_stays_absent_until_it_is_set() -> None:
     del document["agent_responses"][0]["seed_id"]
     session = decode(document)
     response = session.agent_responses[0]
-    assert bytes(sessiontext.encode(session, PATH)) == to_bytes(document)
+    assert bytes(incremental.encode(session, PATH)) == to_bytes(document)
     assert response == attrs.evolve(response, seed_id_absent=False)
     session.agent_responses[0] = attrs.evolve(response, phase_reached=None)
-    assert "seed_id" not in json.loads(bytes(sessiontext.encode(session, PATH)))["agent_responses"][0]
+    assert "seed_id" not in json.loads(bytes(incremental.encode(session, PATH)))["agent_responses"][0]
     session.agent_responses[0] = attrs.evolve(response, seed_id="new")
-    assert list(json.loads(bytes(sessiontext.encode(session, PATH)))["agent_responses"][0])[2] == "seed_id"
+    assert list(json.loads(bytes(incremental.encode(session, PATH)))["agent_responses"][0])[2] == "seed_id"
     null = full_document()
     null["agent_responses"][0]["seed_id"] = None
     assert reencode(null) == null
@@ -355,14 +354,14 @@ def test_a_seed_id_that_was_absent_stays_absent_until_it_is_set() -> None:
 def test_a_session_is_written_by_orjson_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("orjson", reason="orjson, the optional extra `fast`, is not installed")
     session = decode(full_document())
-    monkeypatch.setattr(jsontext, "_write", lambda *_: pytest.fail("written by the standard library's engine"))
-    assert json.loads(bytes(sessiontext.encode(session, PATH))) == full_document()
+    monkeypatch.setattr(json_text, "_write", lambda *_: pytest.fail("written by the standard library's engine"))
+    assert json.loads(bytes(incremental.encode(session, PATH))) == full_document()
 
 
 def test_a_record_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     session = decode(full_document())
-    first = sessiontext.encode(session, PATH)
-    session.revision = Revision(None, first)
+    first = incremental.encode(session, PATH)
+    session._source = Revision(None, first)
     written, document = [], codec.record_document
 
     def count(record: object) -> dict[str, Any]:
@@ -370,19 +369,19 @@ def test_a_record_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return document(record)
 
     monkeypatch.setattr(codec, "record_document", count)
-    assert [bytes(sessiontext.encode(same, PATH)) for same in [session, copy.deepcopy(session)]] == [bytes(first)] * 2
+    assert [bytes(incremental.encode(same, PATH)) for same in [session, copy.deepcopy(session)]] == [bytes(first)] * 2
     session.add_user_message("new")
-    assert bytes(sessiontext.encode(session, PATH)) != bytes(first)
+    assert bytes(incremental.encode(session, PATH)) != bytes(first)
     assert written == [session.user_messages[-1]]
     unpickled = pickle.loads(pickle.dumps(session))
-    assert bytes(sessiontext.encode(unpickled, PATH)) == bytes(sessiontext.encode(session, PATH))
+    assert bytes(incremental.encode(unpickled, PATH)) == bytes(incremental.encode(session, PATH))
 
 
 def test_what_is_made_of_a_record_is_written_afresh() -> None:
     session = decode(full_document())
-    session.revision = Revision(None, sessiontext.encode(session, PATH))
+    session._source = Revision(None, incremental.encode(session, PATH))
     session.user_messages[0] = attrs.evolve(session.user_messages[0], content="changed")
-    assert b'"changed"' in bytes(sessiontext.encode(session, PATH))
+    assert b'"changed"' in bytes(incremental.encode(session, PATH))
 
 
 # The kernel's classes in documents of other categories, and by the public converter.
@@ -391,7 +390,7 @@ def test_what_is_made_of_a_record_is_written_afresh() -> None:
 @pytest.mark.parametrize("changes", [{}, {"trajectory_steps": [], "active_seed_id": None}, {"new": 1}])
 def test_a_session_in_any_document_is_written_and_read_as_in_its_own(changes: dict[str, Any]) -> None:
     session = decode(full_document() | changes)
-    raw = bytes(sessiontext.encode(session, PATH))
+    raw = bytes(incremental.encode(session, PATH))
     assert codec.encode_json(session, PATH) == raw
     assert json.loads(codec.encode_json({"all": [session]}, PATH)) == {"all": [json.loads(raw)]}
     assert codec.decode_json(raw, Session, PATH) == session

@@ -24,17 +24,17 @@ from oxios_state import (
     UserMessage,
 )
 from oxios_state.codec import documents as codec
-from oxios_state.codec import incremental as sessiontext
-from oxios_state.codec import json_text as jsontext
+from oxios_state.codec import incremental, json_text
 from oxios_state.model.immutable import thaw
+from oxios_state.model.records import RECORD_TYPES
+from oxios_state.model.revision import Revision
 from oxios_state.sessions import cache as recent
-from oxios_state.storage import atomic_write as staging
-from oxios_state.storage.revisions import Revision
+from oxios_state.storage import atomic_write
 
 PATH = Path("sessions/s.json")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ELSEWHERE = timezone(timedelta(hours=5))
-CLASSES: dict[str, type[Any]] = codec.RECORDS
+CLASSES: dict[str, type[Any]] = RECORD_TYPES
 
 
 class Level(IntEnum):
@@ -70,7 +70,7 @@ def freshly(session: Session) -> bytes:
     for key in CLASSES:
         if key in document:
             document[key] = [codec.record_document(record) for record in document[key]]
-    return jsontext.encode(document, PATH)
+    return json_text.encode(document, PATH)
 
 
 def exactly(value: Any) -> Any:
@@ -85,10 +85,10 @@ def exactly(value: Any) -> Any:
     return type(value), repr(value)
 
 
-def save(session: Session) -> sessiontext.SessionText:
+def save(session: Session) -> incremental.SessionText:
     """Do as a save does."""
-    text = sessiontext.encode(session, PATH)
-    session.revision = Revision(None, text)
+    text = incremental.encode(session, PATH)
+    session._source = Revision(None, text)
     return text
 
 
@@ -138,7 +138,7 @@ def test_whatever_is_done_between_saves_the_text_is_that_of_a_fresh_encoding(dat
             assert exactly(recent._twin(image, thaw)) == exactly(read)
         if data.draw(st.booleans()):  # another takes it up
             session = decoded
-            session.revision = Revision(None, kept)
+            session._source = Revision(None, kept)
 
 
 @pytest.mark.parametrize("zones", [[UTC], [ELSEWHERE], [UTC, ELSEWHERE]])
@@ -211,7 +211,7 @@ def test_a_system_that_writes_less_than_it_is_given_gets_the_rest(
         writes.append(os.write(descriptor, data[: most or 50]))
         return writes[-1]
 
-    monkeypatch.setattr(staging, "os", SimpleNamespace(**vars(os) | {"writev": writev, "write": write}))
+    monkeypatch.setattr(atomic_write, "os", SimpleNamespace(**vars(os) | {"writev": writev, "write": write}))
     for _ in range(3):
         store.save_session(session)
         assert (store.base_path / "sessions/s.json").read_bytes() == freshly(session)
@@ -223,7 +223,7 @@ def test_a_system_that_writes_less_than_it_is_given_gets_the_rest(
 def test_any_number_of_pieces_is_written(store: StateStore, count: int) -> None:
     path = store.base_path / "c" / "x.json"
     pieces = [b"%d," % number for number in range(count)]
-    with staging.Staged(store._tree, path, pieces) as staged:
+    with atomic_write.Staged(store._documents.tree, path, pieces) as staged:
         staged.replace()
     assert path.read_bytes() == b"".join(pieces)
 
@@ -232,7 +232,7 @@ def test_a_system_without_writev_writes_the_pieces_all_the_same(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lacking = {name: value for name, value in vars(os).items() if name != "writev"}
-    monkeypatch.setattr(staging, "os", SimpleNamespace(**lacking))
+    monkeypatch.setattr(atomic_write, "os", SimpleNamespace(**lacking))
     session = Session("u", "s", user_messages=[UserMessage("hello")])
     store.save_session(session)
     assert (store.base_path / "sessions/s.json").read_bytes() == freshly(session)

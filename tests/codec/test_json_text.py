@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from oxios_state import CorruptStateError, UnsupportedValueError
-from oxios_state.codec import json_text as jsontext
+from oxios_state.codec import json_text
 
 PATH = Path("memory/facts.json")
 both_engines = pytest.mark.usefixtures("engine")
@@ -97,7 +97,7 @@ def nested(depth: int, innermost: Any = None) -> Any:
     ],
 )
 def test_a_value_is_written_as_the_kernel_writes_it(value: Any, text: str) -> None:
-    assert jsontext.encode(value, PATH).decode() == text
+    assert json_text.encode(value, PATH).decode() == text
 
 
 def deep_in(value: Any) -> dict[str, Any]:
@@ -138,7 +138,7 @@ CYCLE.append(CYCLE)
 )
 def test_what_the_kernel_could_not_read_back_is_refused_with_its_path(value: Any, where: str, reason: str) -> None:
     with pytest.raises(UnsupportedValueError) as caught:
-        jsontext.encode(value, PATH)
+        json_text.encode(value, PATH)
     error = caught.value
     assert (error.path, error.json_path) == (PATH, where)
     assert reason in error.reason
@@ -150,29 +150,29 @@ def test_what_the_kernel_could_not_read_back_is_refused_with_its_path(value: Any
 def test_127_levels_are_written_and_read_and_128_are_refused(innermost: Any) -> None:
     levels = 127 if innermost is None else 126
     deepest = nested(levels, innermost)
-    assert jsontext.decode(jsontext.encode(deepest, PATH), PATH) == deepest
+    assert json_text.decode(json_text.encode(deepest, PATH), PATH) == deepest
     too_deep = nested(levels + 1, innermost)
     with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels") as unsupported:
-        jsontext.encode(too_deep, PATH)
+        json_text.encode(too_deep, PATH)
     where = unsupported.value.json_path
     assert where is not None
     assert where.count(".k") + where.count("[0]") == 127
     for text in (json.dumps(too_deep), json.dumps(too_deep, indent=2)):
         with pytest.raises(CorruptStateError, match="nested deeper than 127 levels"):
-            jsontext.decode(text.encode(), PATH)
+            json_text.decode(text.encode(), PATH)
 
 
 @both_engines
 @pytest.mark.parametrize("depth", [1_000, 100_000])
 def test_nesting_without_end_is_corrupt_and_no_recursion_error(depth: int) -> None:
     with pytest.raises(CorruptStateError, match="nested deeper than 127 levels"):
-        jsontext.decode(b"[" * depth + b"]" * depth, PATH)
+        json_text.decode(b"[" * depth + b"]" * depth, PATH)
 
 
 @both_engines
 def test_many_shallow_brackets_are_not_deep() -> None:
     wide: list[Any] = [[] for _ in range(200)] + [{"a": "[" * 200}]
-    assert jsontext.decode(jsontext.encode(wide, PATH), PATH) == wide
+    assert json_text.decode(json_text.encode(wide, PATH), PATH) == wide
 
 
 # Reading.
@@ -206,7 +206,7 @@ def test_many_shallow_brackets_are_not_deep() -> None:
     ],
 )
 def test_json_is_read_as_the_kernel_reads_it(text: str, value: Any) -> None:
-    found = jsontext.decode(text.encode(), PATH)
+    found = json_text.decode(text.encode(), PATH)
     assert repr(found) == repr(value)  # the type of a number, the sign of zero and the order of keys count
 
 
@@ -249,7 +249,7 @@ def test_json_is_read_as_the_kernel_reads_it(text: str, value: Any) -> None:
 )
 def test_malformed_text_is_corrupt_with_its_line_and_column(raw: bytes, line: int, column: int, reason: str) -> None:
     with pytest.raises(CorruptStateError) as caught:
-        jsontext.decode(raw, PATH)
+        json_text.decode(raw, PATH)
     error = caught.value
     assert (error.path, error.line, error.column, error.json_path) == (PATH, line, column, None)
     assert reason in error.reason
@@ -262,7 +262,7 @@ def test_malformed_text_is_corrupt_with_its_line_and_column(raw: bytes, line: in
 )
 def test_what_only_other_dialects_take_is_corrupt(raw: bytes) -> None:
     with pytest.raises(CorruptStateError, match=r"^memory/facts\.json: line 1, column \d: "):
-        jsontext.decode(raw, PATH)
+        json_text.decode(raw, PATH)
 
 
 @both_engines
@@ -276,22 +276,22 @@ def test_what_only_other_dialects_take_is_corrupt(raw: bytes) -> None:
 )
 def test_a_lone_surrogate_escape_is_corrupt_with_its_json_path(raw: bytes, where: str, character: int) -> None:
     with pytest.raises(CorruptStateError) as caught:
-        jsontext.decode(raw, PATH)
+        json_text.decode(raw, PATH)
     assert (caught.value.json_path, caught.value.line, caught.value.column) == (where, None, None)
     assert str(caught.value) == f"{PATH}: {where}: the text has a lone surrogate at character {character}"
 
 
 def test_markdown_is_utf_8_without_any_translation() -> None:
     text = "\ufeffé\r\n\0\n名"
-    assert jsontext.encode_text(text, PATH) == text.encode()
-    assert jsontext.decode_text(text.encode(), PATH) == text
+    assert json_text.encode_text(text, PATH) == text.encode()
+    assert json_text.decode_text(text.encode(), PATH) == text
     with pytest.raises(
         UnsupportedValueError, match=r"^not saved, the text has a lone surrogate at character 1: "
     ) as caught:
-        jsontext.encode_text("a\ud800", PATH)
+        json_text.encode_text("a\ud800", PATH)
     assert caught.value.json_path is None
     with pytest.raises(CorruptStateError, match=r"line 2, column 3: byte 0xff is not UTF-8 \(invalid start byte\)"):
-        jsontext.decode_text("é\naé".encode() + b"\xff", PATH)
+        json_text.decode_text("é\naé".encode() + b"\xff", PATH)
 
 
 def test_orjson_is_optional_and_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,17 +301,17 @@ def test_orjson_is_optional_and_looked_for_once(monkeypatch: pytest.MonkeyPatch)
         asked.append(name)
         raise ImportError(name)
 
-    monkeypatch.setattr(jsontext, "import_module", missing)
-    jsontext._orjson.cache_clear()
+    monkeypatch.setattr(json_text, "import_module", missing)
+    json_text._orjson.cache_clear()
     try:
-        assert jsontext.decode(jsontext.encode({"a": [1]}, PATH), PATH) == {"a": [1]}
+        assert json_text.decode(json_text.encode({"a": [1]}, PATH), PATH) == {"a": [1]}
         assert asked == ["orjson"]
     finally:
-        jsontext._orjson.cache_clear()
+        json_text._orjson.cache_clear()
 
 
 @needs_orjson
 def test_orjson_is_used_where_it_is_installed() -> None:
-    orjson = jsontext._orjson()
+    orjson = json_text._orjson()
     assert orjson is not None
     assert orjson.__name__ == "orjson"

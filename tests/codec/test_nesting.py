@@ -12,7 +12,7 @@ import pytest
 
 from oxios_state import CorruptStateError, Session, UnsupportedValueError
 from oxios_state.codec import documents as codec
-from oxios_state.codec import incremental as sessiontext
+from oxios_state.codec import incremental
 
 PATH = Path("sessions/s.json")
 TIME = "2026-03-01T12:00:00Z"
@@ -62,7 +62,7 @@ def test_a_hundred_and_twenty_seven_levels_are_read_and_written_and_one_more_is_
     place: str, *, objects: bool
 ) -> None:
     session = codec.decode_session(json.dumps(document(place, 127, objects=objects)).encode(), PATH)
-    written = bytes(sessiontext.encode(session, PATH))
+    written = bytes(incremental.encode(session, PATH))
     assert codec.decode_session(written, PATH) == session
     for depth in (128, 129, 500):
         with pytest.raises(CorruptStateError, match="nested deeper than 127 levels") as caught:
@@ -80,7 +80,7 @@ def test_what_is_too_deep_to_be_read_back_is_not_written(place: str) -> None:
         deeper = [deeper]
     put(session, keys, deeper)
     with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels") as caught:
-        sessiontext.encode(session, PATH)
+        incremental.encode(session, PATH)
     where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
     assert caught.value.json_path == f"${where}{'[0]' * (127 - len(keys))}"
 

@@ -24,8 +24,7 @@ from oxios_state import (
     UserMessage,
 )
 from oxios_state.codec import documents as codec
-from oxios_state.codec import incremental as sessiontext
-from oxios_state.codec import json_text as jsontext
+from oxios_state.codec import incremental, json_text
 
 PATH = Path("memory/facts.json")
 needs_orjson = pytest.mark.skipif(find_spec("orjson") is None, reason="orjson, the optional extra, is not installed")
@@ -102,7 +101,7 @@ def outcome(operation: Any, value: Any) -> Any:
 
 def without_orjson(operation: Any, value: Any) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jsontext, "_orjson", lambda: None)
+        patch.setattr(json_text, "_orjson", lambda: None)
         return outcome(operation, value)
 
 
@@ -111,9 +110,9 @@ def without_orjson(operation: Any, value: Any) -> Any:
 def test_any_json_value_survives(value: Any) -> None:
     # "Loading a file that the kernel wrote and saving it unchanged gives the same bytes"; "Key order of free-form JSON
     # is kept as found."
-    raw = jsontext.encode(value, PATH)
-    assert repr(jsontext.decode(raw, PATH)) == repr(value)
-    assert jsontext.encode(jsontext.decode(raw, PATH), PATH) == raw
+    raw = json_text.encode(value, PATH)
+    assert repr(json_text.decode(raw, PATH)) == repr(value)
+    assert json_text.encode(json_text.decode(raw, PATH), PATH) == raw
     assert repr(json.loads(raw)) == repr(value)  # and anybody else reads the same
 
 
@@ -122,7 +121,7 @@ def test_any_json_value_survives(value: Any) -> None:
 @given(value=dubious)
 def test_both_engines_write_the_same_bytes_and_refuse_the_same_values(value: Any) -> None:
     # It says: "Bytes as `serde_json::to_string_pretty` writes them"; "The error names the JSON path of the value"
-    assert outcome(jsontext.encode, value) == without_orjson(jsontext.encode, value)
+    assert outcome(json_text.encode, value) == without_orjson(json_text.encode, value)
 
 
 @needs_orjson
@@ -134,7 +133,7 @@ def test_both_engines_write_the_same_bytes_and_refuse_the_same_values(value: Any
 def test_both_engines_read_the_same_values_and_refuse_the_same_bytes(raw: bytes) -> None:
     # It says: "`CorruptStateError` (path, and what is wrong where: line and column for bad JSON, JSON
     # path for a bad value)"
-    assert outcome(jsontext.decode, raw) == without_orjson(jsontext.decode, raw)
+    assert outcome(json_text.decode, raw) == without_orjson(json_text.decode, raw)
 
 
 # Sessions.
@@ -203,13 +202,13 @@ sessions = st.builds(
 def test_any_session_survives(session: Session) -> None:
     # "**Unknown keys survive** load and save, at every level, with their values untouched"; "**the nanoseconds
     # survive** load and save of a record that was not changed"; "A `seed_id` that was absent stays absent"
-    raw = bytes(sessiontext.encode(session, PATH))
+    raw = bytes(incremental.encode(session, PATH))
     loaded = codec.decode_session(raw, PATH)
     assert loaded == session
-    assert bytes(sessiontext.encode(loaded, PATH)) == raw
+    assert bytes(incremental.encode(loaded, PATH)) == raw
     absent = [response.seed_id_absent and response.seed_id is None for response in session.agent_responses]
     assert [response.seed_id_absent for response in loaded.agent_responses] == absent
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jsontext, "_orjson", lambda: None)
-        assert bytes(sessiontext.encode(session, PATH)) == raw
+        patch.setattr(json_text, "_orjson", lambda: None)
+        assert bytes(incremental.encode(session, PATH)) == raw
         assert codec.decode_session(raw, PATH) == session

@@ -24,8 +24,7 @@ from oxios_state import (
     UserMessage,
 )
 from oxios_state.codec import documents as codec
-from oxios_state.codec import incremental as sessiontext
-from oxios_state.codec import json_text as jsontext
+from oxios_state.codec import incremental, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +96,7 @@ class Holder:
 )
 def test_a_session_that_the_kernel_could_not_load_is_refused(changes: Any, where: str, reason: str) -> None:
     with pytest.raises(UnsupportedValueError) as caught:
-        bytes(sessiontext.encode(make_session(**changes), PATH))
+        bytes(incremental.encode(make_session(**changes), PATH))
     assert (caught.value.path, caught.value.json_path) == (PATH, where)
     assert reason in caught.value.reason
 
@@ -108,7 +107,7 @@ def test_what_was_put_among_the_records_in_place_is_refused(key: str, record: An
     session = make_session()
     getattr(session, key).append(record)
     with pytest.raises(UnsupportedValueError, match=r" belongs here, not ") as caught:
-        bytes(sessiontext.encode(session, PATH))
+        bytes(incremental.encode(session, PATH))
     assert caught.value.json_path == f"$.{key}[1]"
 
 
@@ -118,10 +117,10 @@ def test_nesting_counts_from_the_document() -> None:
     for _ in range(125):  # the session and its metadata are the other two
         deepest = [deepest]
     session = make_session(metadata={"m": deepest})
-    assert codec.decode_session(bytes(sessiontext.encode(session, PATH)), PATH) == session
+    assert codec.decode_session(bytes(incremental.encode(session, PATH)), PATH) == session
     session.metadata["m"] = [deepest]
     with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels") as caught:
-        bytes(sessiontext.encode(session, PATH))
+        bytes(incremental.encode(session, PATH))
     assert caught.value.json_path == "$.metadata.m" + "[0]" * 125
 
 
@@ -155,7 +154,7 @@ def test_what_holds_itself_many_times_is_refused_by_the_converter_at_once() -> N
 def test_encoding_changes_nothing() -> None:
     session = make_session(extra={"x": [1]})
     before = copy.deepcopy(session)
-    bytes(sessiontext.encode(session, PATH))
+    bytes(incremental.encode(session, PATH))
     assert session == before
 
 
@@ -176,12 +175,12 @@ def test_a_deep_stack_of_the_callers_is_not_taken_for_a_deep_document(monkeypatc
     def decode(_: str) -> None:
         raise RecursionError
 
-    monkeypatch.setattr(jsontext, "_orjson", lambda: None)
-    monkeypatch.setattr(jsontext, "_json_decoder", lambda: SimpleNamespace(decode=decode))
+    monkeypatch.setattr(json_text, "_orjson", lambda: None)
+    monkeypatch.setattr(json_text, "_json_decoder", lambda: SimpleNamespace(decode=decode))
     with pytest.raises(RecursionError):
-        jsontext.decode(b'{"[[[": [{"a": "]"}]}', PATH)
+        json_text.decode(b'{"[[[": [{"a": "]"}]}', PATH)
     with pytest.raises(CorruptStateError, match="nested deeper than 127"):
-        jsontext.decode(b"[" * 200 + b"]" * 200, PATH)
+        json_text.decode(b"[" * 200 + b"]" * 200, PATH)
 
 
 @both_engines
@@ -222,7 +221,7 @@ def test_an_error_names_the_file_whatever_is_wrong_in_it(decode: Callable[[bytes
 
 
 def test_a_session_under_the_name_of_another_is_refused_and_the_error_names_both() -> None:
-    raw = bytes(sessiontext.encode(make_session(), PATH))
+    raw = bytes(incremental.encode(make_session(), PATH))
     assert codec.decode_named(raw, PATH).id == "s"
     with pytest.raises(CorruptStateError) as caught:
         codec.decode_named(raw, Path("sessions/other.json"))

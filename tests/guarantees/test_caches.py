@@ -31,7 +31,7 @@ from oxios_state import (
     TrajectoryStepRecord,
     UserMessage,
 )
-from oxios_state.storage import reads as reading
+from oxios_state.storage import reads
 
 NAMES = ["a", "b", "c"]
 ELSEWHERE = timezone(timedelta(hours=-7, minutes=-30))
@@ -232,7 +232,7 @@ def test_a_store_that_keeps_what_it_can_gives_what_one_gives_that_keeps_nothing(
         pytest.skip("the file system's clock is coarse")
     with pytest.MonkeyPatch.context() as patch:
         clock = SimpleNamespace(time_ns=lambda: time.time_ns() + age * 10**9)
-        patch.setattr(reading, "time", clock)
+        patch.setattr(reads, "time", clock)
 
         @settings(max_examples=60, deadline=None)
         @given(data=st.data())

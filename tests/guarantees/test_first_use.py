@@ -33,7 +33,6 @@ def ask_for_the_converter(_: Path) -> None:
     import threading
 
     import oxios_state
-    from oxios_state.codec import converter as conversion
     from oxios_state.codec import documents as codec
 
     make, together = conversion.make_converter, threading.Barrier(2)
@@ -65,9 +64,9 @@ def import_the_encoder_while_json_is_imported(directory: Path) -> None:
     from importlib.machinery import ModuleSpec, PathFinder
 
     from oxios_state import StateStore
-    from oxios_state.codec import json_text as jsontext
+    from oxios_state.codec import json_text
 
-    setattr(jsontext, "_orjson", lambda: None)  # noqa: B010  # as if it were not installed
+    setattr(json_text, "_orjson", lambda: None)  # noqa: B010  # as if it were not installed
     store = StateStore(directory, durable=False)
     store.save_markdown("c", "notes", "")  # made, but for what JSON needs
     (directory / "c" / "there.json").write_bytes(b"1")

@@ -328,15 +328,15 @@ def test_a_child_asks_a_throttle_that_a_thread_of_its_parent_was_asking(tmp_path
 
 def keep_nothing_in_a_child(store: StateStore) -> None:
     store.save_session(Session("user", "s"))
-    assert store._recent._kept
+    assert store._sessions._cache._kept
 
     def work() -> None:
-        assert not store._recent._kept
-        assert store._recent._cost == 0
+        assert not store._sessions._cache._kept
+        assert store._sessions._cache._cost == 0
         assert store.load_session("s") is not None
 
     assert ended_well(child(work))
-    assert store._recent._kept
+    assert store._sessions._cache._kept
 
 
 def test_a_child_keeps_nothing_of_what_its_parent_kept(tmp_path: Path) -> None:

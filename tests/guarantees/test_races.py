@@ -23,8 +23,8 @@ from oxios_state import (
     UnsupportedValueError,
     UserMessage,
 )
-from oxios_state.storage import locks
-from oxios_state.storage import tree as files
+from oxios_state.storage import locks, tree
+from oxios_state.storage.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ def test_a_file_is_not_moved_to_where_it_is(store: StateStore) -> None:
     path = store.base_path / "sessions" / "a.json"
     (store.base_path / "old").symlink_to("sessions")
     with pytest.raises(InvalidNameError, match="to where it is"):
-        files.Tree(store.base_path, durable=False).move(path, store.base_path / "old" / "a.json")
+        Tree(store.base_path, durable=False).move(path, store.base_path / "old" / "a.json")
     assert path.exists()
 
 
@@ -90,7 +90,7 @@ def test_a_save_by_the_kernel_while_a_session_is_archived_stays(
     store: StateStore, monkeypatch: pytest.MonkeyPatch, *, links: bool
 ) -> None:
     path = store.base_path / "sessions" / "a.json"
-    sync = files.sync_directory
+    sync = tree.sync_directory
 
     def save_meanwhile(directory: Path) -> None:
         if directory.name == "archive" and (directory / "a.json").exists() and not saved:
@@ -102,7 +102,7 @@ def test_a_save_by_the_kernel_while_a_session_is_archived_stays(
         raise PermissionError(1, "Operation not permitted")
 
     saved: list[Path] = []
-    monkeypatch.setattr(files, "sync_directory", save_meanwhile)
+    monkeypatch.setattr(tree, "sync_directory", save_meanwhile)
     if not links:
         monkeypatch.setattr(os, "link", refuse)
     removed = store.prune(ALL_OLD, archive="archive")
@@ -117,14 +117,14 @@ def test_a_session_that_the_kernel_deletes_while_it_is_archived_is_archived(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = store.base_path / "sessions" / "a.json"
-    sync = files.sync_directory
+    sync = tree.sync_directory
 
     def delete_meanwhile(directory: Path) -> None:
         if directory.name == "archive" and (directory / "a.json").exists():
             path.unlink(missing_ok=True)
         sync(directory)
 
-    monkeypatch.setattr(files, "sync_directory", delete_meanwhile)
+    monkeypatch.setattr(tree, "sync_directory", delete_meanwhile)
     assert len(store.prune(ALL_OLD, archive="archive")) == 3
     assert store.list_category("archive") == ["a", "b", "c"]
 
@@ -287,7 +287,7 @@ def test_an_interrupt_in_the_middle_of_giving_the_lock_back_gives_it_back_once(
 def test_a_document_that_goes_before_the_lock_is_had_was_not_deleted(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files.Tree, "remove", lambda *_: False)
+    monkeypatch.setattr(Tree, "remove", lambda *_: False)
     assert store.delete_session("a") is False
 
 
@@ -297,7 +297,7 @@ def test_a_category_that_another_made_is_not_taken_away_when_its_sync_fails(
     def fail(directory: Path) -> None:
         raise OSError(5, "Input/output error", str(directory))
 
-    monkeypatch.setattr(files, "sync_directory", fail)
+    monkeypatch.setattr(tree, "sync_directory", fail)
     with pytest.raises(OSError, match="not saved, Input/output error"):
         StateStore(store.base_path).save_session(Session("user", "d"))
     assert (store.base_path / "sessions").is_dir()
@@ -322,7 +322,7 @@ def test_a_quarantine_that_fails_half_way_keeps_what_is_there(
         os.link(source, target)
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(files.Tree, "move", half)
+    monkeypatch.setattr(Tree, "move", half)
     with pytest.raises(OSError, match="Input/output error"):
         store.quarantine(store.check()[0])
     assert path.read_text() == "{"

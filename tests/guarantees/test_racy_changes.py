@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 
 from oxios_state import PruneConfig, Session, SessionConflictError, StateStore
+from oxios_state.model.revision import Identity
 from oxios_state.sessions import pruning as removal
-from oxios_state.storage import atomic_write as staging
-from oxios_state.storage import reads as reading
-from oxios_state.storage import revisions
-from oxios_state.storage.revisions import Identity, identity_of
+from oxios_state.storage import atomic_write, reads, revisions
+from oxios_state.storage.revisions import identity_of
 
 SECOND = 10**9
 Write = Callable[[Path, bytes], None]
@@ -163,10 +162,10 @@ class Clock:
             return self._seen(os.fstat(descriptor))
 
         monkeypatch.setattr(revisions, "mark", recorded)
-        monkeypatch.setattr(staging, "os", SimpleNamespace(**vars(os) | {"fstat": fstat}))
-        for module in (reading, removal):
+        monkeypatch.setattr(atomic_write, "os", SimpleNamespace(**vars(os) | {"fstat": fstat}))
+        for module in (reads, removal):
             monkeypatch.setattr(module, "identity_of", lambda status: identity_of(self._seen(status)))
-        monkeypatch.setattr(reading, "time", SimpleNamespace(time_ns=lambda: self._of(time.time_ns())))
+        monkeypatch.setattr(reads, "time", SimpleNamespace(time_ns=lambda: self._of(time.time_ns())))
 
     def identity(self, path: Path) -> Identity:
         return identity_of(self._seen(path.stat()))
@@ -247,7 +246,7 @@ def test_without_the_rule_of_what_is_racy_it_would_not_be(
 ) -> None:
     # What the test above is worth.
     clock = coarse(monkeypatch, session_file, tick)
-    monkeypatch.setattr(reading, "is_settled", lambda *_: True)
+    monkeypatch.setattr(reads, "is_settled", lambda *_: True)
     clock.advance(5 * SECOND)
     write(session_file, session_file.read_bytes())
     with pytest.raises((AssertionError, pytest.fail.Exception)):
@@ -269,7 +268,7 @@ def test_a_change_of_what_was_looked_at_long_after_its_last_is_noticed(
     clock = coarse(monkeypatch, session_file, tick)
 
     def change(user_id: str) -> None:
-        assert reading.read_unknown(session_file, [clock.identity(session_file)]) == (
+        assert reads.read_unless_known(session_file, [clock.identity(session_file)]) == (
             None,
             clock.identity(session_file),
         )
@@ -313,5 +312,5 @@ def test_what_a_save_marked_is_trusted_at_once_and_what_it_could_not_mark_is_not
     clock = coarse(monkeypatch, session_file, tick)
     session = Session("u1", "s", created_at=OLD)
     store_of_one.save_session(session)
-    assert session.revision is not None
-    assert session.revision.identity == (clock.identity(session_file) if TICKS[tick][1] else None)
+    assert session._source is not None
+    assert session._source.identity == (clock.identity(session_file) if TICKS[tick][1] else None)

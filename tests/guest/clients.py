@@ -16,7 +16,7 @@ from typing import Any
 import booted
 
 from oxios_state import SessionConflictError, StateError, StateStore
-from oxios_state.storage import reads as reading
+from oxios_state.storage import reads
 
 SERVER = Path("/tmp/server")
 MOUNTS = [Path("/tmp/one"), Path("/tmp/two")]
@@ -124,10 +124,10 @@ def forget_the_network() -> None:
         pass
 
     for where, name, value in [
-        (reading, "look_at", nothing),
-        (reading, "catch_up", nothing),
-        (reading, "announce", nothing),
-        (reading, "_TRIES", 1),
+        (reads, "look_at", nothing),
+        (reads, "catch_up", nothing),
+        (reads, "announce", nothing),
+        (reads, "_TRIES", 1),
     ]:
         setattr(where, name, value)
 

@@ -54,9 +54,9 @@ WORKS: dict[str, Work] = {"load": load, "edit": edit, "save": save}
 def measure() -> None:
     """Do each work with one thread and with several; print how often a second."""
     from oxios_state import AgentResponse, Session, StateStore, TrajectoryStepRecord
-    from oxios_state.codec import json_text as jsontext
+    from oxios_state.codec import json_text
 
-    setattr(jsontext, "_orjson", lambda: None)  # noqa: B010  # as if it were not installed
+    setattr(json_text, "_orjson", lambda: None)  # noqa: B010  # as if it were not installed
     rates = {}
     with tempfile.TemporaryDirectory() as base:
         store = StateStore(base, durable=False, lock_timeout=120, cache_bytes=0)

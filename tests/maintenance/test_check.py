@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from oxios_state import Problem, ProblemKind, Session, StateStore
-from oxios_state.maintenance import check as checking
+from oxios_state.maintenance import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -341,7 +341,7 @@ def test_a_check_waits_for_no_lock(store: StateStore) -> None:
 def test_what_goes_while_the_check_runs_is_no_problem(store: StateStore) -> None:
     for name in ("a", "b", "d"):
         (store.base_path / "c" / f"{name}.json").write_text("{")
-    problems = checking.check(store._tree)
+    problems = check.check(store._documents.tree)
     assert next(problems).path.name == "a.json"
     (store.base_path / "c" / "b.json").unlink()
     assert [problem.path.name for problem in problems] == ["d.json"]

@@ -15,13 +15,11 @@ from typing import Any
 import pytest
 
 from oxios_state import Finding, Problem, ProblemKind, StateStore
-from oxios_state.maintenance import probe as probing
-from oxios_state.maintenance import probe_process as otherprocess
-from oxios_state.maintenance import scratch
+from oxios_state.maintenance import probe, probe_process, scratch
 from oxios_state.maintenance.probe import Operations
-from oxios_state.storage import nfs as mounts
-from oxios_state.storage import tree as files
+from oxios_state.storage import nfs, system
 from oxios_state.storage.nfs import Mount
+from oxios_state.storage.tree import Tree
 
 posix = pytest.mark.skipif(os.name == "nt", reason="modes, links and limits of POSIX")
 on_linux = pytest.mark.skipif(not os.path.exists("/proc/self/mountinfo"), reason="Linux alone has this table")
@@ -35,7 +33,7 @@ def find(base: Path, **operations: Any) -> dict[str, Finding]:
     """Probe with some operations done otherwise, and give what was found by what was tried."""
     before = left(base)
     do = Operations(**{"mount_at": lambda _: DISK, **operations})
-    found = probing.probe(files.Tree(base, durable=True), do)
+    found = probe.probe(Tree(base, durable=True), do)
     assert [finding.what for finding in found] == WHATS
     assert left(base) == before | {".oxios_state", ".oxios_state/.gitignore"}
     return {finding.what: finding for finding in found}
@@ -62,7 +60,7 @@ def failing(number: int) -> Any:
 
 def otherwise(definition: str) -> str:
     """Give the program of the other process with something in it defined otherwise."""
-    return otherprocess.PROGRAM.replace("for line in", f"{definition}\nfor line in")
+    return probe_process.PROGRAM.replace("for line in", f"{definition}\nfor line in")
 
 
 # The whole.
@@ -104,11 +102,11 @@ def test_whatever_ends_the_probe_all_is_as_it_was_and_the_other_process_is_gone(
 ) -> None:
     before = left(store.base_path)
     note = store.base_path.parent / "pid"
-    program = f"import os\nwith open({str(note)!r}, 'w') as file: file.write(str(os.getpid()))\n{otherprocess.PROGRAM}"
+    program = f"import os\nwith open({str(note)!r}, 'w') as file: file.write(str(os.getpid()))\n{probe_process.PROGRAM}"
     done: dict[str, Any] = {"program": program, operation: interrupt}
     do = Operations(**done)
     with pytest.raises(KeyboardInterrupt):
-        probing.probe(files.Tree(store.base_path, durable=True), do)
+        probe.probe(Tree(store.base_path, durable=True), do)
     assert left(store.base_path) == before
     with pytest.raises(ProcessLookupError):
         os.kill(int(note.read_text()), 0)
@@ -231,7 +229,7 @@ def lock(path):
 
 
 def test_a_lock_that_outlives_its_holder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "_AT_ONCE", 0.05)
+    monkeypatch.setattr(probe, "_AT_ONCE", 0.05)
     soft, program = SoftLock(), otherwise(SoftLock.in_the_other_process)
     found = find(tmp_path, make=soft.make, lock=soft.lock, unlock=soft.unlock, program=program)
     assert faults(found) == {LOCKS: "nobody gets it when its holder was killed"}
@@ -354,7 +352,7 @@ def mounted(path: Path, kind: str, options: str, monkeypatch: pytest.MonkeyPatch
         f"1 1 0:1 / / rw - btrfs /dev/b rw\n{identifier} 1 0:9 / /mnt rw,relatime - {kind} x {options}\n"
         "9999999 1 0:1 / /other rw - btrfs /dev/b rw\n"
     )
-    monkeypatch.setattr(mounts, "_TABLE", str(table))
+    monkeypatch.setattr(nfs, "_TABLE", str(table))
 
 
 ONE_MACHINE = "locks hold among the processes of one machine only"
@@ -384,7 +382,7 @@ def test_a_mount_that_takes_away_what_a_store_needs_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, options: str, fault: dict[str, str]
 ) -> None:
     mounted(tmp_path, kind, options, monkeypatch)
-    found = find(tmp_path, mount_at=mounts.mount_at)
+    found = find(tmp_path, mount_at=nfs.mount_at)
     where = f"{kind}, mounted on /mnt"
     assert faults(found) == {what: f"{where} {text}" if what == "mount" else text for what, text in fault.items()}
     assert found["mount"].detail.startswith(where)
@@ -395,14 +393,14 @@ def test_a_mount_that_takes_away_what_a_store_needs_is_found(
 def test_what_has_not_been_tried_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     mounted(tmp_path, kind, "rw", monkeypatch)
     told = "not tried, and one machine cannot tell whether locks hold between machines"
-    assert notes(find(tmp_path, mount_at=mounts.mount_at)) == {"mount": f"{kind}, mounted on /mnt: {told}"}
+    assert notes(find(tmp_path, mount_at=nfs.mount_at)) == {"mount": f"{kind}, mounted on /mnt: {told}"}
 
 
 @on_linux
 def test_a_mount_that_does_not_wait_for_its_server_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounted(tmp_path, "nfs4", "rw,soft,local_lock=none", monkeypatch)
     told = "nfs4, mounted on /mnt with soft: what takes the server long fails"
-    assert notes(find(tmp_path, mount_at=mounts.mount_at)) == {"mount": told}
+    assert notes(find(tmp_path, mount_at=nfs.mount_at)) == {"mount": told}
 
 
 @on_linux
@@ -410,8 +408,8 @@ def test_a_mount_that_does_not_wait_for_its_server_is_noted(tmp_path: Path, monk
 def test_a_system_that_tells_no_mounts_is_no_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    monkeypatch.setattr(mounts, missing, str(tmp_path / "absent"))
-    found = find(tmp_path, mount_at=mounts.mount_at)
+    monkeypatch.setattr(nfs, missing, str(tmp_path / "absent"))
+    found = find(tmp_path, mount_at=nfs.mount_at)
     assert notes(found) == {"mount": "this system does not tell how the directory is mounted"}
     assert faults(found) == {}
 
@@ -472,7 +470,7 @@ def test_a_file_that_others_may_read_is_found(tmp_path: Path, monkeypatch: pytes
 
     fault = "a file that is made for its owner only has 0755: others may read conversations"
     assert faults(find(tmp_path, make=make)) == {"file modes": fault}
-    monkeypatch.setattr(files, "WINDOWS", True)
+    monkeypatch.setattr(system, "WINDOWS", True)
     assert "Windows keeps lists" in notes(find(tmp_path, make=make))["file modes"]
 
 
@@ -525,7 +523,7 @@ def test_a_clock_that_is_not_this_machines_is_found(tmp_path: Path, seconds: flo
 def lax(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> StateStore:
     """A store in a directory where two names are one."""
     do = Operations(mount_at=lambda _: DISK, exists=lambda path: path.endswith("case") or os.path.lexists(path))
-    monkeypatch.setattr(probing, "Operations", lambda: do)
+    monkeypatch.setattr(probe, "Operations", lambda: do)
     (store.base_path / "c/bad.json").write_text("{")
     return store
 

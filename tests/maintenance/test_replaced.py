@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from oxios_state import CorruptStateError, DurabilityError, LockTimeoutError, Session, SessionConflictError, StateStore
-from oxios_state.storage import reads as reading
+from oxios_state.storage import reads
 
 posix = pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX, and directories that can be synced")
 
@@ -78,7 +78,7 @@ def test_what_is_known_to_be_sound_is_not_read_before_it_is_replaced(store: Stat
 def test_what_is_deleted_before_it_is_read_is_nothing_to_keep(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "is_file", lambda _: True)  # as it was a moment ago
+    monkeypatch.setattr(reads, "is_file", lambda _: True)  # as it was a moment ago
     store.save_json("c", "x", 1)
     assert (store.load_json("c", "x"), store.quarantined()) == (1, [])
 

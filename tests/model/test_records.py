@@ -14,9 +14,9 @@ import attrs
 import pytest
 
 from oxios_state import AgentResponse, Session, TrajectoryStepRecord, UserMessage, converter
-from oxios_state.codec import columns
 from oxios_state.codec import documents as codec
 from oxios_state.model import timestamps
+from oxios_state.model.records import RECORD_TYPES
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TIME = "2026-03-01T12:00:00Z"
@@ -44,7 +44,7 @@ every_class = pytest.mark.parametrize("cls", ITEMS, ids=lambda cls: cls.__name__
 
 
 def unread(cls: type) -> Any:
-    built: list[Any] = columns.build(cls, [copy.deepcopy(ITEMS[cls])]) or []
+    built: list[Any] = codec.build_records(cls, [copy.deepcopy(ITEMS[cls])]) or []
     (record,) = built
     assert record._unread is not None
     return record
@@ -141,7 +141,7 @@ def test_a_read_that_was_interrupted_is_done_again(cls: type, monkeypatch: pytes
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(timestamps, "parse_usual", interrupt)
+        patch.setattr(timestamps, "parse_canonical", interrupt)
         _ = record.timestamp
     assert record == made(cls)
 
@@ -150,13 +150,13 @@ def test_what_a_caller_structures_is_his_to_change_later() -> None:
     document: dict[str, Any] = {
         "id": "s",
         "user_id": "u",
-        **{key: [copy.deepcopy(ITEMS[cls])] for key, cls in codec.RECORDS.items()},
+        **{key: [copy.deepcopy(ITEMS[cls])] for key, cls in RECORD_TYPES.items()},
         "created_at": TIME,
         "updated_at": TIME,
     }
     session = converter.structure(document, Session)
-    for key in codec.RECORDS:
+    for key in RECORD_TYPES:
         for name in document[key][0]:
             document[key][0][name] = ["not what was checked"]
-    for key, cls in codec.RECORDS.items():
+    for key, cls in RECORD_TYPES.items():
         assert getattr(session, key) == [made(cls)]

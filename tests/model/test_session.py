@@ -20,7 +20,7 @@ from oxios_state import (
     UserMessage,
 )
 from oxios_state.model import timestamps
-from oxios_state.storage.revisions import Revision
+from oxios_state.model.revision import Revision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,7 +199,7 @@ def test_a_new_session_is_empty_and_as_old_as_its_last_change() -> None:
     assert before <= session.created_at == session.updated_at <= datetime.now(UTC)
     assert session.user_id == "u"
     assert (session.user_messages, session.agent_responses, session.trajectory_steps) == ([], [], [])
-    assert (session.active_seed_id, session.active_persona_id, session.revision) == (None, None, None)
+    assert (session.active_seed_id, session.active_persona_id, session._source) == (None, None, None)
     assert session.metadata == session.extra == {}
     assert session.is_empty
     assert session.exchange_count == 0
@@ -325,7 +325,7 @@ def test_a_refused_change_changes_nothing(
 
 def test_sessions_are_equal_by_value_whatever_the_file_held() -> None:
     twin = copy.deepcopy(SESSION)
-    twin.revision = Revision(None, [b"1"])
+    twin._source = Revision(None, [b"1"])
     assert twin == SESSION
     twin.metadata["a"] = 2
     assert twin != SESSION

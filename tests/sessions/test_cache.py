@@ -142,7 +142,7 @@ def test_a_child_that_was_forked_while_a_thread_kept_a_session_does_not_wait_for
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with settled_store._recent._lock:
+        with settled_store._sessions._cache._lock:
             held.set()
             done.wait()
 
@@ -169,7 +169,7 @@ def test_a_child_that_was_forked_while_a_thread_kept_a_session_does_not_wait_for
 def test_a_signal_handler_that_loads_and_saves_does_not_wait_for_what_it_interrupts(
     settled_store: StateStore, monkeypatch: pytest.MonkeyPatch, full_session: Callable[..., Session]
 ) -> None:
-    recent = settled_store._recent
+    recent = settled_store._sessions._cache
     handled: list[bool] = []
     settled_store.save_session(full_session())
 
@@ -197,7 +197,7 @@ def test_an_interrupt_in_the_middle_leaves_nothing_kept_and_nothing_counted(
         raise KeyboardInterrupt
 
     settled_store.save_session(full_session())
-    recent = settled_store._recent
+    recent = settled_store._sessions._cache
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(recent, "_drop", interrupt)
         loaded(settled_store)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from oxios_state import Session, StateStore
-from oxios_state.sessions import summarycache
-from oxios_state.storage import reads as reading
-from oxios_state.storage import revisions
+from oxios_state.sessions import index
+from oxios_state.storage import reads, revisions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +53,7 @@ def test_a_cache_is_read_and_written(store: StateStore) -> None:
 
 def replace(store: StateStore, rows: Any) -> None:
     body = json.dumps(rows).encode()
-    cache(store).write_bytes(summarycache._FORMAT % summarycache._digest(body) + body)
+    cache(store).write_bytes(index._FORMAT % index._digest(body) + body)
 
 
 @pytest.mark.parametrize(
@@ -90,14 +89,14 @@ def test_what_is_not_rows_is_no_cache(store: StateStore, rows: object) -> None:
 @pytest.mark.parametrize("body", [b"[" * 100_000, b"9" * 10_000, b"", b"\xff", b"[[1, 2"])
 def test_what_is_no_json_is_no_cache(store: StateStore, body: bytes) -> None:
     before = store.list_sessions()
-    cache(store).write_bytes(summarycache._FORMAT % summarycache._digest(body) + body)
+    cache(store).write_bytes(index._FORMAT % index._digest(body) + body)
     assert StateStore(store.base_path).list_sessions() == before
 
 
 def test_a_list_is_not_that_of_a_thread_that_looked_before(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert listed(store) == {"a": 0, "b": 0}
     looked, go_on = threading.Event(), threading.Event()
-    identities = reading.identities
+    identities = reads.identities
 
     def look_slowly(directory: Path, extension: str) -> Any:
         found = identities(directory, extension)
@@ -108,7 +107,7 @@ def test_a_list_is_not_that_of_a_thread_that_looked_before(store: StateStore, mo
             slow.join()
         return found
 
-    monkeypatch.setattr(reading, "identities", look_slowly)
+    monkeypatch.setattr(reads, "identities", look_slowly)
     with store.edit_session("b") as session:  # for the slow one to make another list
         session.add_user_message("new")
     slow = threading.Thread(target=store.list_sessions)

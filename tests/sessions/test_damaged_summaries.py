@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from oxios_state import Session, StateStore
-from oxios_state.sessions import summarycache
-from oxios_state.storage import tree as files
+from oxios_state.sessions import index
+from oxios_state.storage import system
+from oxios_state.storage.tree import Tree
 
-posix = pytest.mark.skipif(files.WINDOWS, reason="modes and special files of POSIX")
+posix = pytest.mark.skipif(system.WINDOWS, reason="modes and special files of POSIX")
 
 
 def fresh(base: Path) -> StateStore:
@@ -36,11 +37,11 @@ def signed(body: bytes, form: bytes = b"oxios_state summaries 1 %s\n") -> bytes:
 def test_no_truncation_and_no_flipped_bit_is_taken_for_sound(base_of_two: Path, summary_file: Path) -> None:
     fresh(base_of_two).list_sessions()
     raw = summary_file.read_bytes()
-    assert len(summarycache._decode(raw)) == 2
-    cache = summarycache.SummaryCache(files.Tree(base_of_two, durable=False))
+    assert len(index._decode(raw)) == 2
+    cache = index.SummaryFile(Tree(base_of_two, durable=False))
     for number, damaged in enumerate(spoiled(raw)):
         with pytest.raises(ValueError, match="damaged"):
-            summarycache._decode(damaged)
+            index._decode(damaged)
         if number % 50 == 0:
             summary_file.write_bytes(damaged)
             assert cache.read() == {}
@@ -87,7 +88,7 @@ def test_a_file_of_another_kind_is_ignored_and_written_anew(
     expected = truth()
     summary_file.write_bytes(FOREIGN[content])
     assert listed(fresh(base_of_two)) == expected
-    assert len(summarycache._decode(summary_file.read_bytes())) == 2
+    assert len(index._decode(summary_file.read_bytes())) == 2
 
 
 def _a_link(path: Path) -> None:

@@ -18,11 +18,10 @@ from typing import Any
 import pytest
 
 from oxios_state import PruneConfig, Session, StateStore
-from oxios_state.storage import reads as reading
-from oxios_state.storage import tree as files
-from oxios_state.storage.revisions import Identity
+from oxios_state.model.revision import Identity
+from oxios_state.storage import reads, system
 
-posix = pytest.mark.skipif(files.WINDOWS, reason="modes and special files of POSIX")
+posix = pytest.mark.skipif(system.WINDOWS, reason="modes and special files of POSIX")
 
 
 def fresh(base: Path) -> StateStore:
@@ -51,7 +50,7 @@ def test_the_file_is_for_its_owner_and_holds_no_session_that_is_too_young(
     assert stat.S_IMODE(summary_file.parent.stat().st_mode) == 0o700
     fresh(base_of_two).save_session(Session("u", "young"))
     young = (base_of_two / "sessions" / "young.json").stat().st_ctime_ns
-    monkeypatch.setattr(reading, "time", SimpleNamespace(time_ns=lambda: young + 10**7))
+    monkeypatch.setattr(reads, "time", SimpleNamespace(time_ns=lambda: young + 10**7))
     summary_file.unlink()
     assert len(fresh(base_of_two).list_sessions()) == 3
     for text in (b"young", b'"a.json"', b'"b.json"'):
@@ -206,7 +205,7 @@ def test_a_list_that_another_thread_made_meanwhile_is_not_mixed_with_ones_own(
 ) -> None:
     store = fresh(base_of_two)
     before = listed(store)
-    identities = reading.identities
+    identities = reads.identities
 
     def look_slowly(directory: Path, extension: str) -> list[tuple[str, Identity]]:
         found = identities(directory, extension)
@@ -215,7 +214,7 @@ def test_a_list_that_another_thread_made_meanwhile_is_not_mixed_with_ones_own(
         assert len(store.list_sessions()) == 3
         return found
 
-    monkeypatch.setattr(reading, "identities", look_slowly)
+    monkeypatch.setattr(reads, "identities", look_slowly)
     assert listed(store) == before
     store.delete_session("new")
     assert listed(store) == before

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from oxios_state import AgentResponse, Session, StateStore, TrajectoryStepRecord, UserMessage
-from oxios_state.codec import documents as codec
+from oxios_state.model.records import RECORD_TYPES
 
 
 def loaded(store: StateStore, session_id: str = "s") -> Session:
@@ -78,7 +78,7 @@ def test_the_bound_is_kept_whatever_the_threads_do(settled_store: StateStore) ->
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(400)))
-    recent = store._recent
+    recent = store._sessions._cache
     costs = [3000 + 8 * identity[2] for identity, _ in recent._kept.values()]
     assert recent._cost == sum(costs) <= 200_000
     assert costs
@@ -140,14 +140,14 @@ def test_what_is_kept_takes_no_more_memory_than_the_bound(
             return
         session = loaded(keeping, f"s{number}")
         if way == "loaded and read":
-            assert all(record.timestamp for key in codec.RECORDS for record in getattr(session, key))
+            assert all(record.timestamp for key in RECORD_TYPES for record in getattr(session, key))
         elif way == "loaded and saved":
             session.add_user_message("more")
             keeping.update_session(session)
 
     use(count)  # what is made once
     gc.collect()
-    before_cost = keeping._recent._cost
+    before_cost = keeping._sessions._cache._cost
     tracemalloc.start()
     try:
         for number in range(count):
@@ -156,5 +156,5 @@ def test_what_is_kept_takes_no_more_memory_than_the_bound(
         used = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert len(keeping._recent._kept) == count + 1
-    assert used <= keeping._recent._cost - before_cost
+    assert len(keeping._sessions._cache._kept) == count + 1
+    assert used <= keeping._sessions._cache._cost - before_cost

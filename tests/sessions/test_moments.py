@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oxios_state import Timestamp
-from oxios_state.sessions.filters import understand
+from oxios_state.sessions.filters import parse_time
 
 BERLIN_WINTER, BERLIN_SUMMER = timezone(timedelta(hours=1)), timezone(timedelta(hours=2))
 
@@ -52,7 +52,7 @@ def _berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_text_is_a_moment_in_the_local_time_zone_and_what_it_leaves_out_is_the_beginning(
     text: str, year_to_minute: tuple[int, int, int]
 ) -> None:
-    assert understand(text) == datetime(*year_to_minute, tzinfo=BERLIN_WINTER)
+    assert parse_time(text) == datetime(*year_to_minute, tzinfo=BERLIN_WINTER)
 
 
 @pytest.mark.parametrize(
@@ -66,14 +66,14 @@ def test_a_text_is_a_moment_in_the_local_time_zone_and_what_it_leaves_out_is_the
     ],
 )
 def test_a_text_may_say_its_time_zone(text: str, moment: datetime) -> None:
-    assert understand(text) == moment
+    assert parse_time(text) == moment
 
 
 def test_a_naive_datetime_and_a_date_are_in_the_local_time_zone() -> None:
-    assert understand(datetime(2026, 7, 1, 10)) == datetime(2026, 7, 1, 8, tzinfo=UTC)  # noqa: DTZ001
-    assert understand(date(2026, 7, 1)) == datetime(2026, 7, 1, tzinfo=BERLIN_SUMMER)
+    assert parse_time(datetime(2026, 7, 1, 10)) == datetime(2026, 7, 1, 8, tzinfo=UTC)  # noqa: DTZ001
+    assert parse_time(date(2026, 7, 1)) == datetime(2026, 7, 1, tzinfo=BERLIN_SUMMER)
     aware = datetime(2026, 7, 1, tzinfo=UTC)
-    assert understand(aware) is aware
+    assert parse_time(aware) is aware
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_naive_datetime_and_a_date_are_in_the_local_time_zone() -> None:
 )
 def test_a_text_that_could_mean_two_moments_is_refused_with_both(text: str, meanings: str) -> None:
     with pytest.raises(ValueError, match="could mean") as caught:
-        understand(text)
+        parse_time(text)
     assert f"{text!r} could mean {meanings}: write it as 2026-03-01" in str(caught.value)
 
 
@@ -112,7 +112,7 @@ def test_a_text_that_could_mean_two_moments_is_refused_with_both(text: str, mean
 )
 def test_a_text_that_is_not_understood_is_refused_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match="is not understood as a date") as caught:
-        understand(text)
+        parse_time(text)
     assert repr(text) in str(caught.value)
     assert reason in str(caught.value)
 
@@ -120,18 +120,18 @@ def test_a_text_that_is_not_understood_is_refused_with_the_reason(text: str, rea
 @pytest.mark.parametrize("value", [datetime(1, 1, 1), date.min, "0001-01-01"])  # noqa: DTZ001  # it has none
 def test_what_is_no_moment_everywhere_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="has no place in the local time zone"):
-        understand(value)
+        parse_time(value)
 
 
 def test_what_is_no_date_is_refused() -> None:
     with pytest.raises(TypeError, match="a datetime, a date or a text is expected, not int"):
-        understand(5)  # type: ignore[arg-type]
+        parse_time(5)  # type: ignore[arg-type]
 
 
 @given(st.text() | st.text("0123456789/-.: TZamprMUC+,", max_size=20))
 def test_whatever_the_text_it_is_a_moment_or_a_value_error(text: str) -> None:
     try:
-        moment = understand(text)
+        moment = parse_time(text)
     except ValueError:
         return
     assert moment.utcoffset() is not None

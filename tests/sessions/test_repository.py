@@ -27,8 +27,9 @@ from oxios_state import (
     UnsupportedValueError,
     UserMessage,
 )
-from oxios_state.sessions import index as summaries
-from oxios_state.storage import tree as files
+from oxios_state.sessions import index
+from oxios_state.storage import tree
+from oxios_state.storage.tree import Tree
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALL_RULES_OFF = PruneConfig(max_sessions=0, ttl_hours=0)
@@ -133,7 +134,7 @@ def test_a_save_whose_directory_cannot_be_synced_is_a_save(store: StateStore, mo
         raise OSError(5, "Input/output error", str(directory))
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "sync_directory", fail)
+        patch.setattr(tree, "sync_directory", fail)
         session.add_user_message("x")
         with pytest.raises(DurabilityError, match=r"s\.json is saved, but a power cut could undo it"):
             store.save_session(session)
@@ -311,7 +312,7 @@ def test_a_session_that_goes_while_it_is_listed_is_not_missed(
     store: StateStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     saved(store, "s")
-    monkeypatch.setattr(files.Tree, "scan", lambda *_: [SimpleNamespace(name=name) for name in ("gone.json", "s.json")])
+    monkeypatch.setattr(Tree, "scan", lambda *_: [SimpleNamespace(name=name) for name in ("gone.json", "s.json")])
     assert ids(store.list_sessions()) == ["s"]
     assert not caplog.records
 
@@ -332,7 +333,7 @@ def test_a_session_that_goes_while_it_is_listed_is_not_missed(
     ],
 )
 def test_a_summary_names_the_project(metadata: dict[str, Any], extra: dict[str, Any], project: str | None) -> None:
-    assert summaries.summarise(Session("u", "s", metadata=metadata, extra=extra)).project_id == project
+    assert index.summarise(Session("u", "s", metadata=metadata, extra=extra)).project_id == project
 
 
 @pytest.mark.parametrize(
@@ -350,7 +351,7 @@ def test_a_summary_names_the_project(metadata: dict[str, Any], extra: dict[str, 
 )
 def test_a_summary_has_a_title(metadata: dict[str, Any], messages: list[str], title: str | None) -> None:
     session = Session("u", "s", metadata=metadata, user_messages=[UserMessage(text) for text in messages])
-    assert summaries.summarise(session).title == title
+    assert index.summarise(session).title == title
 
 
 def test_a_response_added_in_an_edit_is_there_for_the_next(store: StateStore) -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from oxios_state import AgentResponse, SearchHit, Session, StateStore, TrajectoryStepRecord, UserMessage
 from oxios_state.codec import documents as codec
 from oxios_state.sessions.search import _FOLDED_TO_ASCII, Needle
-from oxios_state.storage import reads as reading
+from oxios_state.storage import reads
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -199,7 +199,7 @@ def test_hits_come_as_they_are_found_and_no_lock_is_held(
 ) -> None:
     for session_id in "abc":
         saved(store, session_id, "one")
-    read = recorded(monkeypatch, reading, "read")
+    read = recorded(monkeypatch, reads, "read")
     hits = store.search_sessions("one")
     assert next(hits).session_id == "a"
     assert read[-1:] == ["a"]

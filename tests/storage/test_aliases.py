@@ -16,7 +16,7 @@ from typing import Literal
 import pytest
 
 from oxios_state import InvalidNameError, Session, StateStore
-from oxios_state.storage import aliases as spelling
+from oxios_state.storage import aliases, system
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="hard and symbolic links stand in for names")
 CAFE = "caf\u00e9"
@@ -54,7 +54,7 @@ class LaxSystem:
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch) -> LaxSystem:
     system = LaxSystem()
-    monkeypatch.setattr(spelling, "os", system.os)
+    monkeypatch.setattr(aliases, "os", system.os)
     return system
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from oxios_state import DurabilityError, PruneConfig, Session, StateStore
-from oxios_state.storage import reads as reading
-from oxios_state.storage import tree as files
+from oxios_state.storage import reads
+from oxios_state.storage.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -251,7 +251,7 @@ def test_a_removal_is_synced_and_a_move_is_synced_first_where_it_goes(
         return [event for event in happened if durable or event[0] != "fsync"]
 
     # However slow the machine is, no file becomes so old that a summary of it is kept, and that is enough to prune it.
-    monkeypatch.setattr(reading, "time", SimpleNamespace(time_ns=lambda: 0))
+    monkeypatch.setattr(reads, "time", SimpleNamespace(time_ns=lambda: 0))
     store = StateStore(tmp_path, durable=durable)
     for name in ("1", "2", "3", "4"):
         store.save_session(Session("user", name))
@@ -367,7 +367,7 @@ def test_a_category_that_another_made_is_synced_once_for_a_store_that_saves_into
 
 @pytest.mark.parametrize("links", [0, errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK])
 def test_a_move_never_replaces_another_file(tmp_path: Path, calls: SimpleNamespace, links: int) -> None:
-    tree, (a, b, c) = files.Tree(tmp_path, durable=False), [tmp_path / name for name in "abc"]
+    tree, (a, b, c) = Tree(tmp_path, durable=False), [tmp_path / name for name in "abc"]
     for path in (a, b, c):
         path.write_text(path.name)
     if links:  # the file system has none, or no more of this file
@@ -384,7 +384,7 @@ def test_a_move_never_replaces_another_file(tmp_path: Path, calls: SimpleNamespa
 def test_a_move_that_was_cut_off_is_finished(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     os.link(tmp_path / "a", tmp_path / "copy")
-    files.Tree(tmp_path, durable=False).move(tmp_path / "a", tmp_path / "copy")
+    Tree(tmp_path, durable=False).move(tmp_path / "a", tmp_path / "copy")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("copy", "a")]
 
 

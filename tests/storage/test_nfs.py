@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from oxios_state import StateStore
-from oxios_state.storage import nfs as mounts
-from oxios_state.storage import reads as reading
+from oxios_state.storage import nfs, reads
 
 MOUNTINFO = """\
 22 27 0:21 / /proc rw,relatime - proc proc rw
@@ -32,14 +31,14 @@ def mounted_as(kind: str, path: Path, monkeypatch: pytest.MonkeyPatch, *, forget
     device = path.stat().st_dev
     table = path / "mountinfo"
     table.write_text(MOUNTINFO.format(device=f"{os.major(device)}:{os.minor(device)}", type=kind))
-    monkeypatch.setattr(mounts, "_TABLE", str(table))
+    monkeypatch.setattr(nfs, "_TABLE", str(table))
     if forget:
-        monkeypatch.setattr(reading, "_on_nfs", {})
+        monkeypatch.setattr(reads, "_on_nfs", {})
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/mountinfo"), reason="Linux alone has this table")
 def test_the_mount_of_a_device_is_what_the_system_says() -> None:
-    mount = mounts.mount_of(os.stat("/proc").st_dev)
+    mount = nfs.mount_of(os.stat("/proc").st_dev)
     assert mount is not None
     assert (mount.point, mount.type, mount.is_nfs) == ("/proc", "proc", False)
 
@@ -48,18 +47,18 @@ def test_the_mount_of_a_device_is_what_the_system_says() -> None:
 def test_a_mount_of_nfs_is_known_with_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     mounted_as(kind, tmp_path, monkeypatch)
     options = {"rw", "relatime", "vers=4.2", "local_lock=none"}
-    assert mounts.mount_of(tmp_path.stat().st_dev) == mounts.Mount("/mnt/a b", kind, frozenset(options))
-    assert mounts.mount_of(os.makedev(8, 1)) == mounts.Mount("/data", "ext4", frozenset({"rw", "nobarrier"}))
-    assert mounts.mount_of(os.makedev(8, 2)) is None
+    assert nfs.mount_of(tmp_path.stat().st_dev) == nfs.Mount("/mnt/a b", kind, frozenset(options))
+    assert nfs.mount_of(os.makedev(8, 1)) == nfs.Mount("/data", "ext4", frozenset({"rw", "nobarrier"}))
+    assert nfs.mount_of(os.makedev(8, 2)) is None
 
 
 @pytest.mark.parametrize("table", ["absent", ""])  # a directory, which cannot be read, as in some sandboxes the table
 def test_a_system_that_tells_no_mounts_tells_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, store: StateStore
 ) -> None:
-    monkeypatch.setattr(mounts, "_TABLE", str(tmp_path / table))
-    monkeypatch.setattr(reading, "_on_nfs", {})
-    assert mounts.mount_of(tmp_path.stat().st_dev) is None
+    monkeypatch.setattr(nfs, "_TABLE", str(tmp_path / table))
+    monkeypatch.setattr(reads, "_on_nfs", {})
+    assert nfs.mount_of(tmp_path.stat().st_dev) is None
     store.save_json("c", "a", 1)
     assert store.load_json("c", "b") is None
 
@@ -70,7 +69,7 @@ def test_the_number_of_a_device_may_be_another_file_systems_later(
     for name, kind in [("before", "tmpfs"), ("mounted", "nfs4")]:
         (tmp_path / name).mkdir()
         mounted_as(kind, tmp_path, monkeypatch, forget=False)
-        assert reading._is_on_nfs(tmp_path / name) == (kind == "nfs4")
+        assert nfs.is_on_nfs(tmp_path / name) == (kind == "nfs4")
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/mountinfo"), reason="Linux alone has this table")
@@ -78,12 +77,12 @@ def test_the_mount_of_an_open_file_is_told_by_its_number_where_there_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open(tmp_path / "any", "wb") as file:
-        found = mounts.mount_at(file.fileno())
+        found = nfs.mount_at(file.fileno())
         assert found is not None
         assert tmp_path.is_relative_to(found.point)
-        monkeypatch.setattr(mounts, "_OPEN_FILES", str(tmp_path))
+        monkeypatch.setattr(nfs, "_OPEN_FILES", str(tmp_path))
         (tmp_path / str(file.fileno())).write_text("pos:\t0\nflags:\t0100001\n")  # as of some systems like Linux
-        assert mounts.mount_at(file.fileno()) is None
+        assert nfs.mount_at(file.fileno()) is None
 
 
 @pytest.mark.parametrize(("kind", "times"), [("nfs4", 1), ("ext4", 0)])
@@ -137,7 +136,7 @@ def test_a_clock_that_stands_still_is_not_waited_for_and_a_directory_may_be_gone
     mounted_as("nfs", store.base_path, monkeypatch)
     touched: list[int] = []
     calls.utime = touched.append
-    monkeypatch.setattr(reading, "_LONGEST_TICK", 0.02)
+    monkeypatch.setattr(reads, "_LONGEST_TICK", 0.02)
     with store.lock("c"):
         pass
     assert 1 <= len(touched) <= 20
@@ -213,7 +212,7 @@ def test_a_session_that_nfs_does_not_find_while_it_is_replaced_is_there(
         return os.listdir(path)
 
     calls.open, calls.lstat, calls.listdir = absent(os.open), absent(os.lstat), listdir
-    assert reading.is_there(store.base_path / "sessions" / "a.json") is (kind == "nfs4")
+    assert reads.is_there(store.base_path / "sessions" / "a.json") is (kind == "nfs4")
     unlisted = True
     assert (store.load_session("a") is not None) is (kind == "nfs4")
 

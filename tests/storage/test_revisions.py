@@ -15,12 +15,10 @@ from types import SimpleNamespace
 import pytest
 
 from oxios_state import PruneConfig, Session, SessionConflictError, StateStore
+from oxios_state.model.revision import Revision
 from oxios_state.sessions import pruning as removal
-from oxios_state.storage import atomic_write as staging
-from oxios_state.storage import reads as reading
-from oxios_state.storage import revisions
-from oxios_state.storage import tree as files
-from oxios_state.storage.revisions import Revision, identity_of, is_settled
+from oxios_state.storage import atomic_write, reads, revisions, system
+from oxios_state.storage.revisions import identity_of, is_settled
 
 OLD = datetime(2020, 1, 1, tzinfo=UTC)
 ALL_OLD = PruneConfig(max_sessions=0, ttl_hours=1)
@@ -94,8 +92,8 @@ def test_a_file_that_cannot_be_marked_is_saved_and_compared_by_what_it_holds(
     monkeypatch.setattr(revisions, "os", SimpleNamespace(utime=utime, supports_fd=supported))
     session = Session("u1", "s", created_at=OLD)
     store_of_one.save_session(session)
-    assert session.revision is not None
-    assert session.revision.identity is None
+    assert session._source is not None
+    assert session._source.identity is None
     store_of_one.update_session(session)
     change_in_place(session_file)
     assert user_of(store_of_one) == "u2"
@@ -110,7 +108,7 @@ def test_a_file_that_changes_before_its_mark_is_seen_is_not_trusted(
         os.replace(source, target)
         change_in_place(session_file)
 
-    monkeypatch.setattr(staging, "os", SimpleNamespace(**vars(os) | {"replace": replace}))
+    monkeypatch.setattr(atomic_write, "os", SimpleNamespace(**vars(os) | {"replace": replace}))
     session = Session("u1", "s", created_at=OLD)
     store_of_one.save_session(session)
     assert user_of(store_of_one) == "u2"
@@ -134,15 +132,15 @@ def test_a_file_whose_status_is_not_to_be_had_after_the_save_is_saved(
 
     session = Session("u2", "s")
     with monkeypatch.context() as patch:
-        patch.setattr(staging, "os", SimpleNamespace(**vars(os) | {"replace": replace, "fstat": fstat}))
+        patch.setattr(atomic_write, "os", SimpleNamespace(**vars(os) | {"replace": replace, "fstat": fstat}))
         store_of_one.save_session(session)
     assert user_of(store_of_one) == "u2"
     store_of_one.update_session(session)
 
 
 def test_a_file_that_grows_while_it_is_read_is_not_trusted(session_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + SECOND))
-    trusted = reading.read_unknown(session_file)
+    monkeypatch.setattr(reads, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + SECOND))
+    trusted = reads.read_unless_known(session_file)
     assert trusted is not None
     assert trusted[1] == identity_of(session_file.stat())
 
@@ -152,8 +150,8 @@ def test_a_file_that_grows_while_it_is_read_is_not_trusted(session_file: Path, m
             file.write(b" ")
         return status
 
-    monkeypatch.setattr(reading, "os", SimpleNamespace(**vars(os) | {"fstat": fstat}))
-    found = reading.read_unknown(session_file)
+    monkeypatch.setattr(reads, "os", SimpleNamespace(**vars(os) | {"fstat": fstat}))
+    found = reads.read_unless_known(session_file)
     assert found is not None
     assert found[1] is None
 
@@ -164,7 +162,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_an_error_that_names_it(
     def fstat(_: int) -> os.stat_result:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(reading, "os", SimpleNamespace(**vars(os) | {"fstat": fstat}))
+    monkeypatch.setattr(reads, "os", SimpleNamespace(**vars(os) | {"fstat": fstat}))
     with pytest.raises(OSError, match="Input/output error") as caught:
         store_of_one.load_session("s")
     assert caught.value.filename == str(session_file)
@@ -192,13 +190,13 @@ def test_a_revision_is_its_own_copy_and_keeps_what_tells_when_pickled() -> None:
 
 def test_a_slim_revision_holds_nothing_but_what_its_identity_says() -> None:
     for content in (b"", b"abc"):
-        assert Revision(None, (content,)).slim().holds(content)
-        assert not Revision(None, (content,)).slim().holds(b"abcd")
-        assert not Revision((1, 2, 3, 4, 5), (content,)).slim().holds(content)
+        assert Revision(None, (content,)).without_text().holds(content)
+        assert not Revision(None, (content,)).without_text().holds(b"abcd")
+        assert not Revision((1, 2, 3, 4, 5), (content,)).without_text().holds(content)
 
 
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + 5 * SECOND))
+    monkeypatch.setattr(reads, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + 5 * SECOND))
 
 
 @pytest.mark.parametrize("fresh", [True, False], ids=["listed by another process", "listed"])
@@ -212,7 +210,7 @@ def test_a_file_that_an_editor_has_just_emptied_to_write_it_anew_is_not_pruned(
     assert session_file.read_bytes() == b""
 
 
-@pytest.mark.skipif(files.WINDOWS, reason="modes of POSIX")
+@pytest.mark.skipif(system.WINDOWS, reason="modes of POSIX")
 @pytest.mark.parametrize("load", [True, False], ids=["loaded", "saved"])
 def test_what_changes_the_identity_alone_is_no_conflict(
     store_of_one: StateStore, session_file: Path, *, load: bool

@@ -18,9 +18,8 @@ import filelock
 import pytest
 
 from oxios_state import InvalidNameError, StateStore
-from oxios_state.storage import atomic_write as staging
-from oxios_state.storage import reads as reading
-from oxios_state.storage import tree as files
+from oxios_state.storage import atomic_write, reads, system, tree
+from oxios_state.storage.tree import Tree
 
 if TYPE_CHECKING:
     pass
@@ -37,8 +36,8 @@ def store(tmp_path: Path) -> StateStore:
 
 
 @pytest.fixture
-def tree(store: StateStore) -> files.Tree:
-    return files.Tree(store.base_path, durable=False)
+def tree(store: StateStore) -> Tree:
+    return Tree(store.base_path, durable=False)
 
 
 def temporary_files(store: StateStore) -> list[str]:
@@ -64,10 +63,10 @@ def test_a_temporary_name_is_taken_exclusively_and_follows_no_link(
 
 
 def test_saves_of_one_document_do_not_share_a_temporary_file_that_could_be_a_document(
-    store: StateStore, tree: files.Tree
+    store: StateStore, tree: Tree
 ) -> None:
     path = tree.document("c", "a", ".json")
-    with staging.Staged(tree, path, [b"1"]) as first, staging.Staged(tree, path, [b"2"]) as second:
+    with atomic_write.Staged(tree, path, [b"1"]) as first, atomic_write.Staged(tree, path, [b"2"]) as second:
         made = temporary_files(store)
         assert len(made) == 2
         assert store.list_category("c") == ["a"]
@@ -76,14 +75,14 @@ def test_saves_of_one_document_do_not_share_a_temporary_file_that_could_be_a_doc
                 store.load_json("c", name)
         second.replace()
         second.replace()  # done already
-        assert reading.read(path) == b"2"
+        assert reads.read(path) == b"2"
         first.replace()
-        assert reading.read(path) == b"1"
+        assert reads.read(path) == b"1"
     assert temporary_files(store) == []
 
 
 def test_the_temporary_file_of_a_killed_process_is_swept_and_that_of_a_living_one_stays(
-    store: StateStore, tree: files.Tree
+    store: StateStore, tree: Tree
 ) -> None:
     script = str(Path(__file__).parents[1] / "workers.py")
     command = [sys.executable, "-P", script, "write", str(store.base_path), "c/d", "x"]
@@ -92,17 +91,17 @@ def test_the_temporary_file_of_a_killed_process_is_swept_and_that_of_a_living_on
             assert process.stdout is not None
             assert process.stdout.readline() == b"staged\n"
             (name,) = temporary_files(store)
-            assert staging.sweep(tree) == []
+            assert atomic_write.sweep(tree) == []
             assert temporary_files(store) == [name]
         finally:
             process.kill()
-    assert staging.sweep(tree) == [store.base_path / "c" / "d" / name]
+    assert atomic_write.sweep(tree) == [store.base_path / "c" / "d" / name]
     assert temporary_files(store) == []
 
 
-def test_the_temporary_file_of_a_living_thread_stays(store: StateStore, tree: files.Tree) -> None:
-    staged = staging.Staged(tree, tree.document("c", "a", ".json"), [b"2"])
-    sweeper = threading.Thread(target=staging.sweep, args=[tree])
+def test_the_temporary_file_of_a_living_thread_stays(store: StateStore, tree: Tree) -> None:
+    staged = atomic_write.Staged(tree, tree.document("c", "a", ".json"), [b"2"])
+    sweeper = threading.Thread(target=atomic_write.sweep, args=[tree])
     sweeper.start()
     sweeper.join()
     with staged:
@@ -113,15 +112,15 @@ def test_the_temporary_file_of_a_living_thread_stays(store: StateStore, tree: fi
 @pytest.mark.parametrize("windows", [False, True])
 @pytest.mark.parametrize(("age", "stale"), [(3540, False), (3660, True)])
 def test_the_temporary_file_of_a_kernel_is_swept_after_an_hour_and_on_windows_any(
-    store: StateStore, tree: files.Tree, monkeypatch: pytest.MonkeyPatch, age: int, *, windows: bool, stale: bool
+    store: StateStore, tree: Tree, monkeypatch: pytest.MonkeyPatch, age: int, *, windows: bool, stale: bool
 ) -> None:
-    monkeypatch.setattr(files, "WINDOWS", windows)
+    monkeypatch.setattr(system, "WINDOWS", windows)
     names = [KERNEL, OWN] if windows else [KERNEL]
     for name in names:
         path = store.base_path / "c" / name
         path.touch()
         os.utime(path, (time.time() - age,) * 2)
-    swept = staging.sweep(tree)
+    swept = atomic_write.sweep(tree)
     assert {path.name for path in swept} == (set(names) if stale else set())
     assert temporary_files(store) == (sorted(names) if not stale else [])
 
@@ -134,21 +133,21 @@ def test_the_temporary_file_of_a_kernel_is_swept_after_an_hour_and_on_windows_an
         *[f".oxios_state/{KERNEL}", f".oxios_state/{OWN}"],
     ],
 )
-def test_a_file_that_only_looks_like_a_temporary_one_stays(store: StateStore, tree: files.Tree, name: str) -> None:
+def test_a_file_that_only_looks_like_a_temporary_one_stays(store: StateStore, tree: Tree, name: str) -> None:
     path = store.base_path / name
     path.touch()
     os.utime(path, (0, 0))
-    assert staging.sweep(tree) == []
+    assert atomic_write.sweep(tree) == []
     assert path.exists()
 
 
-def test_a_temporary_file_that_goes_while_it_is_swept_is_no_error(tree: files.Tree, calls: SimpleNamespace) -> None:
+def test_a_temporary_file_that_goes_while_it_is_swept_is_no_error(tree: Tree, calls: SimpleNamespace) -> None:
     calls.walk = lambda base, **_: [(str(base), [], [OWN, KERNEL])]  # they were there a moment ago
-    assert staging.sweep(tree) == []
+    assert atomic_write.sweep(tree) == []
 
 
 def test_a_sweep_in_the_instant_before_the_writer_has_its_lock_makes_it_write_another(
-    store: StateStore, tree: files.Tree, calls: SimpleNamespace
+    store: StateStore, tree: Tree, calls: SimpleNamespace
 ) -> None:
     swept: list[Path] = []
     before = descriptors()
@@ -157,7 +156,7 @@ def test_a_sweep_in_the_instant_before_the_writer_has_its_lock_makes_it_write_an
         descriptor = os.open(path, *arguments)
         if str(path).endswith(".tmp") and arguments[0] & os.O_CREAT and not swept:
             calls.open = os.open
-            swept.extend(staging.sweep(tree))
+            swept.extend(atomic_write.sweep(tree))
         return descriptor
 
     calls.open = opening
@@ -199,9 +198,9 @@ def test_windows_is_asked_again_while_somebody_reads_the_file(
         os.replace(source, target)
 
     calls.replace = replace
-    monkeypatch.setattr(files, "WINDOWS", True)
-    monkeypatch.setattr(staging, "_REPLACE_TRIES", 3)
-    monkeypatch.setattr(staging, "_REPLACE_PAUSE", 0)
+    monkeypatch.setattr(system, "WINDOWS", True)
+    monkeypatch.setattr(atomic_write, "_REPLACE_TRIES", 3)
+    monkeypatch.setattr(atomic_write, "_REPLACE_PAUSE", 0)
     if saved:
         store.save_json("c", "a", "new")
     else:
@@ -219,7 +218,7 @@ def test_windows_is_not_asked_to_sync_a_directory(
 ) -> None:
     synced: list[bool] = []
     calls.fsync = lambda descriptor: synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
-    monkeypatch.setattr(files, "WINDOWS", True)
+    monkeypatch.setattr(system, "WINDOWS", True)
     StateStore(tmp_path).save_json("c", "a", 1)
     assert synced == [False]  # the temporary file
 
@@ -239,9 +238,9 @@ def test_elsewhere_a_refused_replacement_is_not_tried_again(store: StateStore, c
 
 
 @pytest.mark.parametrize("kind", ["cache", "quarantine/20260301T080000.000000-00000000"])
-def test_what_dead_writers_left_among_the_librarys_own_files_is_swept(tree: files.Tree, kind: str) -> None:
+def test_what_dead_writers_left_among_the_librarys_own_files_is_swept(tree: Tree, kind: str) -> None:
     left = tree.own / kind / OWN
     left.parent.mkdir(parents=True)
     left.write_bytes(b"oxios_state summ")
-    assert staging.sweep(tree) == [left]
+    assert atomic_write.sweep(tree) == [left]
     assert not left.exists()

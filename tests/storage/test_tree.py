@@ -12,22 +12,22 @@ from types import SimpleNamespace
 import pytest
 
 from oxios_state import DurabilityError, InvalidNameError
-from oxios_state.storage import tree as files
+from oxios_state.storage.tree import Tree
 
 posix = pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
 
 
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_tree_that_is_sent_to_another_process_is_of_the_same_directory(tmp_path: Path, *, durable: bool) -> None:
-    tree = pickle.loads(pickle.dumps(files.Tree(tmp_path, durable=durable)))
-    assert (type(tree), tree.base, tree.durable) == (files.Tree, tmp_path, durable)
+    tree = pickle.loads(pickle.dumps(Tree(tmp_path, durable=durable)))
+    assert (type(tree), tree.base, tree.durable) == (Tree, tmp_path, durable)
 
 
 @posix
 def test_a_category_below_a_link_is_the_one_that_the_link_leads_to(tmp_path: Path) -> None:
     (tmp_path / "a" / "b c").mkdir(parents=True)
     (tmp_path / "link").symlink_to("a")
-    tree = files.Tree(tmp_path, durable=False)
+    tree = Tree(tmp_path, durable=False)
     assert [tree.real_category(name) for name in ("link", "link/b c", "a/b c", "none/b")] == [
         *("a", "a/b c", "a/b c", "none/b"),
     ]
@@ -40,7 +40,7 @@ def test_what_is_not_below_the_base_or_is_behind_a_link_out_of_it_is_no_document
     base = tmp_path / "linked" / "base"  # how one comes to the base is nobody's business
     (base / "out").symlink_to(tmp_path)
     (base / "c" / "in").symlink_to("..")
-    tree = files.Tree(base, durable=False)
+    tree = Tree(base, durable=False)
     for name in ("c", "c/x.json", "c/in/x.json", "out"):
         tree.refuse_outside(base / name)
     for path in (tmp_path, base, base.parent / "x", base / ".oxios_state" / "locks", base / "c" / ".." / "x"):
@@ -55,7 +55,7 @@ def test_what_has_not_the_extension_of_a_document_or_nothing_else_is_not_scanned
     for name in ("a.json", "b.md", "c.txt", "json", ".json", ".md", "d.json.bak", "e"):
         (tmp_path / name).touch()
     (tmp_path / "f.json").mkdir()
-    tree = files.Tree(tmp_path.parent, durable=False)
+    tree = Tree(tmp_path.parent, durable=False)
     assert sorted(entry.name for entry in tree.scan(tmp_path.name)) == ["a.json", "b.md", "f.json"]
     assert tree.scan("nothing") == []
 
@@ -68,7 +68,7 @@ def broken(_: int) -> None:
 def test_a_directory_that_cannot_be_synced_is_named(tmp_path: Path, calls: SimpleNamespace) -> None:
     calls.fsync = broken
     with pytest.raises(OSError, match="broken") as caught:
-        files.Tree(tmp_path, durable=True).make_directory(tmp_path / "new")
+        Tree(tmp_path, durable=True).make_directory(tmp_path / "new")
     assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(tmp_path))
 
 
@@ -77,7 +77,7 @@ def test_a_move_whose_sync_fails_says_that_the_file_is_in_its_new_place(tmp_path
     (tmp_path / "a").write_text("a")
     calls.fsync = broken
     with pytest.raises(DurabilityError) as caught:
-        files.Tree(tmp_path, durable=True).move(tmp_path / "a", tmp_path / "b")
+        Tree(tmp_path, durable=True).move(tmp_path / "a", tmp_path / "b")
     assert caught.value.strerror == "b is there, but a power cut could undo it: broken"
     assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(tmp_path))
     assert (tmp_path / "b").read_text() == "a"

@@ -31,15 +31,14 @@ from mutations import KNOWN, TOKENS, flip, mutate
 
 from oxios_state import CorruptStateError, PruneConfig, Session, StateStore, UnsupportedValueError
 from oxios_state.codec import documents as codec
-from oxios_state.codec import incremental as sessiontext
-from oxios_state.codec import json_text as jsontext
+from oxios_state.codec import incremental, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 EXHAUSTING = Path(__file__).with_name("exhausting.py")
 KERNEL = Path(__file__).parents[1] / "data" / "kernel"
-INSTALLED = jsontext._orjson
+INSTALLED = json_text._orjson
 ENGINES: dict[str, Callable[[], Any]] = {"json": lambda: None, "orjson": INSTALLED}
 faults: list[str] = []
 counts: Counter[str] = Counter()
@@ -114,15 +113,15 @@ ABSENT = """{"user_messages": [], "agent_responses": [], "trajectory_steps": [],
 
 
 def _encode_session(session: Session, path: Path) -> bytes:
-    return bytes(sessiontext.encode(session, path))
+    return bytes(incremental.encode(session, path))
 
 
 def outcome(raw: bytes, path: Path, *, session: bool) -> tuple[str, object]:
     """Load, save and load again; and ask the check."""
-    load: Callable[[bytes, Path], Any] = codec.decode_session if session else jsontext.decode
+    load: Callable[[bytes, Path], Any] = codec.decode_session if session else json_text.decode
     save: Callable[[Any, Path], bytes] = _encode_session if session else codec.encode_json
     if markdown := path.suffix == ".md":
-        load, save = jsontext.decode_text, jsontext.encode_text
+        load, save = json_text.decode_text, json_text.encode_text
     try:
         value = load(raw, path)
     except CorruptStateError as error:
@@ -136,7 +135,7 @@ def outcome(raw: bytes, path: Path, *, session: bool) -> tuple[str, object]:
         return "read", saved
     assert meaning(saved, session=session) == meaning(raw, session=session), "saved, it says something else"
     try:
-        jsontext.check_for_kernel(raw, path)
+        json_text.check_for_kernel(raw, path)
     except UnsupportedValueError as error:
         return "unsafe", (saved, str(error))
     return "read", saved
@@ -146,14 +145,14 @@ def judge(raw: bytes, path: Path, *, session: bool = True) -> None:
     """Count what both engines find: refused, unsafe or read."""
     outcomes = {}
     for name, engine in ENGINES.items():
-        jsontext._orjson = engine  # type: ignore[assignment]  # as if it were installed, or not
+        json_text._orjson = engine  # type: ignore[assignment]  # as if it were installed, or not
         try:
             with deadline(10):
                 outcomes[name] = outcome(raw, path, session=session)
         except (Exception, HangError) as error:  # noqa: BLE001  # whatever it is, it is a fault
             fault(f"{name}: {path.name}: {type(error).__name__}: {error}: {raw[:300]!r}")
             outcomes[name] = "fault", None
-    jsontext._orjson = INSTALLED
+    json_text._orjson = INSTALLED
     if len(set(outcomes.values())) > 1 and ("fault", None) not in outcomes.values():
         fault(f"the engines differ: {outcomes}: {raw[:300]!r}")
     counts[outcomes["json"][0]] += 1

@@ -25,7 +25,7 @@ from mutations import flip, mutate
 
 from oxios_state import Session, SessionSummary, StateStore, UserMessage
 from oxios_state.model import timestamps
-from oxios_state.sessions import summarycache
+from oxios_state.sessions import index
 from oxios_state.storage import revisions
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.(?:[0-9]{3}){1,3})?Z")
@@ -103,7 +103,7 @@ class CacheTester:
 
 
 def signed(body: bytes) -> bytes:
-    return summarycache._FORMAT % summarycache._digest(body) + body
+    return index._FORMAT % index._digest(body) + body
 
 
 def rows_of(raw: bytes) -> list[Any] | None:

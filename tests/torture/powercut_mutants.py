@@ -67,7 +67,7 @@ MUTANTS = {
         "                pass",
     ),
     "summaries for whatever the file is by now": Mutant(
-        "lists", "summaries", "entry.revision.identity == identity:", "True:"
+        "lists", "summaries", "entry._source.identity == identity:", "True:"
     ),
     "a damaged cache is an error": Mutant(
         "lists", "summarycache", '        raise ValueError("there', '        if raw: raise RuntimeError("there'
