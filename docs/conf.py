@@ -63,8 +63,8 @@ _LEGIBLE = {
     r"= NOTHING": "= ...",  # attrs calls a factory
     r"= FrozenDict\(\{\}\)": "= {}",
     r"= <built-in function (\w+)>": r"= \1",
-    r"\b(oxios_state\.dataframes\.)?Moment\b": "datetime",
-    r"\b(oxios_state\.dataframes\.)?JSONValue\b": "Any",
+    r"\b(oxios_state\.model\.dataframes\.)?Moment\b": "datetime",
+    r"\b(oxios_state\.model\.dataframes\.)?JSONValue\b": "Any",
     r"\bProgress\b": "Callable[[Iterable], Iterable]",
 }
 

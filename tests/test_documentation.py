@@ -138,6 +138,24 @@ def test_the_reference_of_the_store_names_each_of_its_methods_once() -> None:
     assert sorted(named) == [name for name in dir(oxios_state.StateStore) if not name.startswith("_")]
 
 
+def test_the_table_of_the_store_lists_the_methods_of_each_section() -> None:
+    table, *sections = re.split(r"^## (\w+)$", (DOCS / "reference/store.md").read_text(), flags=re.MULTILINE)
+    group = ""
+    listed: dict[str, list[str]] = {}
+    row = r"^\|(?: \[(\w+)\]\(#\w+\))? \| \[`(\w+)`\]\(#oxios_state\.StateStore\.(\w+)\) \| \w[^|]+ \|$"
+    for heading, name, target in re.findall(row, table, re.MULTILINE):
+        group = heading or group
+        listed.setdefault(group, []).append(name)
+        assert name == target
+    described = {
+        heading: re.findall(r"^\.\. auto\w+:: StateStore\.(\w+)$", section, re.MULTILINE)
+        for heading, section in zip(sections[::2], sections[1::2], strict=True)
+    }
+    assert listed == described
+    names = sorted(name for group in listed.values() for name in group)
+    assert names == [name for name in dir(oxios_state.StateStore) if not name.startswith("_")]
+
+
 @pytest.mark.parametrize("path", PAGES, ids=_name)
 def test_a_link_within_the_project_leads_to_a_file(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):

@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 def add_note(store: StateStore, session_id: str, note: str) -> None:
-    """Be the program under test."""
+    """Add a note to a session: the code under test."""
     with store.edit_session(session_id) as session:
         session.set_metadata("notes", [*session.get_metadata("notes", []), note])
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> StateStore:
-    """Give each test a directory of its own; syncing it would only take time."""
+    """Make a store in a directory of the test's own; skip syncs, which take time."""
     return StateStore(tmp_path / "state", durable=False, lock_timeout=1)
 
 
-def test_a_note_is_added(store: StateStore) -> None:
-    """Look at what the store holds, not at what was called."""
+def test_add_note_saves_the_note(store: StateStore) -> None:
+    """Check the saved session, not the calls."""
     store.save_session(Session("ada", "s"))
     add_note(store, "s", "remember the milk")
     loaded = store.load_session("s")
@@ -42,8 +42,8 @@ def test_a_note_is_added(store: StateStore) -> None:
     assert loaded.get_metadata("notes") == ["remember the milk"]
 
 
-def test_a_save_by_another_is_a_conflict(store: StateStore) -> None:
-    """Make a conflict: load twice, save twice."""
+def test_update_refuses_a_stale_session(store: StateStore) -> None:
+    """Make a conflict: load the session twice, then save both."""
     store.save_session(Session("ada", "s"))
     mine, theirs = store.load_session("s"), store.load_session("s")
     assert mine is not None
@@ -54,16 +54,16 @@ def test_a_save_by_another_is_a_conflict(store: StateStore) -> None:
         store.update_session(mine)
 
 
-def test_a_torn_file_is_told(store: StateStore) -> None:
-    """Make a corrupt file: write one."""
+def test_add_note_refuses_a_corrupt_session(store: StateStore) -> None:
+    """Make a corrupt session: write half a file."""
     store.save_session(Session("ada", "s"))
     (store.base_path / "sessions" / "s.json").write_text('{"id": "s",')
     with pytest.raises(CorruptStateError, match="line 1, column 12"):
         add_note(store, "s", "remember the milk")
 
 
-def test_a_lock_that_is_held_is_told(store: StateStore) -> None:
-    """Hold the lock in another thread; in the same thread it would be free."""
+def test_add_note_gives_up_waiting_for_a_lock(store: StateStore) -> None:
+    """Hold the lock in another thread: in the same thread it could be taken again."""
     store.save_session(Session("ada", "s"))
     held, done = threading.Event(), threading.Event()
 
@@ -84,8 +84,8 @@ def test_a_lock_that_is_held_is_told(store: StateStore) -> None:
         thread.join()
 
 
-def test_what_is_old_goes(store: StateStore) -> None:
-    """Make an old session: give it an old time. Saving does not change `updated_at`."""
+def test_prune_removes_old_sessions(store: StateStore) -> None:
+    """Make an old session: pass an old time. Saving does not change `updated_at`."""
     last_week = datetime.now(UTC) - timedelta(days=8)
     store.save_session(Session("ada", "old", created_at=last_week))
     store.save_session(Session("ada", "new"))
@@ -93,7 +93,7 @@ def test_what_is_old_goes(store: StateStore) -> None:
     assert [summary.id for summary in removed] == ["old"]
 
 
-def test_pruning_waits_for_an_hour() -> None:
-    """Hand the throttle a clock, instead of sleeping."""
+def test_throttle_allows_one_prune_an_hour() -> None:
+    """Pass the throttle a clock of your own, instead of sleeping."""
     throttle = PruneThrottle(cooldown=3600, clock=iter([0.0, 3599.0, 3600.0]).__next__)
     assert [throttle.should_prune() for _ in range(3)] == [True, False, True]
