@@ -21,6 +21,7 @@ import oxios_state
 
 PROJECT = Path(__file__).parents[1]
 DOCS = PROJECT / "docs"
+PACKAGE = Path(oxios_state.__file__).parent
 EXAMPLES = DOCS / "examples"
 PAGES = [
     PROJECT / "README.md",
@@ -177,6 +178,27 @@ def test_each_promise_has_a_test_and_each_test_a_promise() -> None:
     assert promises == list(range(1, len(promises) + 1))
     test_files = {_name(path) for path in (PROJECT / "tests").rglob("test_*.py")}
     assert test_files - named == set()
+
+
+def test_the_map_of_the_architecture_names_every_module() -> None:
+    page = (DOCS / "explanation/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) ?\|", page, re.MULTILINE)
+    listed = {folder: set(re.findall(r"`(\w+)`", modules)) for folder, modules in rows}
+    modules: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        if not path.stem.startswith("__"):
+            folder, *module = path.relative_to(PACKAGE).with_suffix("").parts
+            modules.setdefault(folder, set()).update(module)
+    assert listed == modules
+
+
+def test_a_function_that_the_architecture_names_exists() -> None:
+    page = (DOCS / "explanation/architecture.md").read_text(encoding="utf-8")
+    folders = "|".join(path.stem for path in PACKAGE.iterdir() if not path.stem.startswith("_"))
+    names = set(re.findall(rf"`((?:{folders})(?:\.\w+)+)`", page))
+    assert len(names) > 25
+    for name in names:
+        assert pkgutil.resolve_name(f"oxios_state.{name}"), name
 
 
 def test_each_fault_of_the_track_record_can_be_put_back_and_has_a_test() -> None:
