@@ -21,6 +21,7 @@ import oxios_state
 
 PROJECT = Path(__file__).parents[1]
 DOCS = PROJECT / "docs"
+PACKAGE = Path(oxios_state.__file__).parent
 EXAMPLES = DOCS / "examples"
 PAGES = [
     PROJECT / "README.md",
@@ -176,19 +177,52 @@ def test_a_test_that_a_page_names_is_there(path: Path) -> None:
 
 def test_each_promise_has_a_test_and_each_test_a_promise() -> None:
     page = (DOCS / "explanation/promises.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (?!\*\*|promise \|)(.*) \| (.*) \|$", page.partition("\n## ")[0], re.MULTILINE)
-    assert len(rows) > 50
-    for promise, held_by in rows:
-        assert NAMED.search(held_by), promise
-        assert not re.search(r"tests/test_\w+\.py(?!::test_)", held_by), f"which test holds it: {promise}"
-    named = {found.split("::")[0] for _, held_by in rows for found in re.findall(r"tests/[\w/.:]+", held_by)}
-    assert {f"tests/{test.name}" for test in (PROJECT / "tests").glob("test_*.py")} - named == set()
+    _, _, rest = page.partition("\n## What the library promises\n")
+    groups = rest.partition("\n## ")[0].split("\n### ")[1:]
+    promises: list[int] = []
+    named: set[str] = set()
+    for group in groups:
+        text, opening, folded = group.partition("\n<details>\n")
+        assert opening, f"tests are not folded away: {group.splitlines()[0]}"
+        numbers = [int(number) for number in re.findall(r"^(\d+)\. \S", text, re.MULTILINE)]
+        rows = re.findall(r"^\| (\d+) \| (.*) \|$", folded.partition("\n</details>\n")[0], re.MULTILINE)
+        assert [int(number) for number, _ in rows] == numbers
+        promises += numbers
+        for number, tests in rows:
+            assert NAMED.search(tests), f"no test holds promise {number}"
+            assert not re.search(r"tests/[\w/]*test_\w+\.py(?!::test_)", tests), f"name the test of promise {number}"
+            named |= {test.split("::")[0] for test in re.findall(r"tests/[\w/.:]+", tests)}
+    assert len(promises) > 50
+    assert promises == list(range(1, len(promises) + 1))
+    test_files = {_name(path) for path in (PROJECT / "tests").rglob("test_*.py")}
+    assert test_files - named == set()
+
+
+def test_the_map_of_the_architecture_names_every_module() -> None:
+    page = (DOCS / "explanation/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) ?\|", page, re.MULTILINE)
+    listed = {folder: set(re.findall(r"`(\w+)`", modules)) for folder, modules in rows}
+    modules: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        if not path.stem.startswith("__"):
+            folder, *module = path.relative_to(PACKAGE).with_suffix("").parts
+            modules.setdefault(folder, set()).update(module)
+    assert listed == modules
+
+
+def test_a_function_that_the_architecture_names_exists() -> None:
+    page = (DOCS / "explanation/architecture.md").read_text(encoding="utf-8")
+    folders = "|".join(path.stem for path in PACKAGE.iterdir() if not path.stem.startswith("_"))
+    names = set(re.findall(rf"`((?:{folders})(?:\.\w+)+)`", page))
+    assert len(names) > 25
+    for name in names:
+        assert pkgutil.resolve_name(f"oxios_state.{name}"), name
 
 
 def test_each_fault_of_the_track_record_can_be_put_back_and_has_a_test() -> None:
     again = runpy.run_path(str(PROJECT / "tests/torture/again.py"))
     page = (DOCS / "explanation/track-record.md").read_text(encoding="utf-8").partition("## Tests that held nothing")[0]
-    assert re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE) == list(again["FAULTS"])
+    assert sorted(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE)) == sorted(again["FAULTS"])
     for fault in again["FAULTS"].values():
         ast.parse(again["source_with"](fault))
         module, _, test = fault.test.partition("::")
