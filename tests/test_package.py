@@ -86,7 +86,7 @@ def _name_of(path: Path) -> str:
 
 
 def _part_of(module: str) -> str:
-    return (module.split(".") + ["__init__"])[1]
+    return [*module.split("."), "__init__"][1]
 
 
 @pytest.mark.xfail(reason="the modules have moved; what they import has not", strict=True)
