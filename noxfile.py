@@ -123,12 +123,13 @@ def docs(session: nox.Session) -> None:
     """Run the quickstart and build the documentation, where a warning is an error: half a minute."""
     _install_wheel(session, "", *_group("docs"))
     session.run("python", "docs/quickstart.py")
-    own = shutil.copytree("docs/sample_state", session.create_tmp() + "/state", dirs_exist_ok=True)
+    scratch = Path(session.create_tmp()).absolute()
+    own = shutil.copytree("docs/sample_state", scratch / "state", dirs_exist_ok=True)
     session.run("python", "docs/quickstart.py", str(own))
-    built = Path(session.create_tmp(), "html")
+    built = scratch / "html"
     shutil.rmtree(built, ignore_errors=True)
     options = ["-q", "-E", "-W", "--keep-going", "-d", f"{built}.doctrees"]
-    session.run("python", "-m", "sphinx", *options, "docs", str(built), env={"IPYTHONDIR": session.create_tmp()})
+    session.run("python", "-m", "sphinx", *options, "docs", str(built), env={"IPYTHONDIR": str(scratch)})
     for path in [*built.rglob("*.html"), *built.rglob("*.css")]:
         if found := REMOTE.search(path.read_text(encoding="utf-8")):
             session.error(f"{path} would load something from elsewhere: {found[0]}")
