@@ -1,4 +1,4 @@
-"""What is checked, and how: `nox` runs what is checked each time; `nox -l` lists the rest, which takes longer."""
+"""The checks. Plain `nox` runs the everyday ones; `nox -l` lists all; docs/contributing.md says when to run which."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,80 +17,99 @@ import nox
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
+WHEEL: list[Path] = []  # filled by the first session that needs it
 COVERAGE_FILE = Path(".nox/.coverage").absolute()
+BROWSER = "tests/rendering/test_browser.py"  # needs chromium, which PyPI does not have
 
-nox.needs_version = ">=2025.2.9"
-nox.options.error_on_missing_interpreters = False  # not even in CI, where nox would: it says which it skips
+nox.needs_version = ">=2025.10.14"
+nox.options.reuse_venv = "yes"  # a second run installs only the new wheel; `nox --reuse-venv no` starts afresh
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False  # nox skips each one with a message, also in CI
 
 
 def _let_pyenv_show_all() -> None:
-    """Have pyenv's shims find each supported Python that it holds, not just the one that is selected."""
-    if shutil.which("pyenv") is None:
+    """Let pyenv's shims find every supported Python that it has, not only the selected one."""
+    if os.name == "nt" or shutil.which("pyenv") is None:
         return
-    held = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True).stdout.split()
-    current = subprocess.run(["pyenv", "version-name"], capture_output=True, text=True, check=True).stdout.strip()
-    found = [version for minor in PYTHONS for version in held if re.fullmatch(rf"{re.escape(minor)}\.\d+", version)]
-    os.environ["PYENV_VERSION"] = ":".join([current, *found])
+    selected, installed = (
+        subprocess.run(["pyenv", *command], capture_output=True, text=True, check=True).stdout.split()
+        for command in (["version-name"], ["versions", "--bare"])
+    )
+    supported = [version for version in installed if version.rpartition(".")[0] in PYTHONS]
+    os.environ["PYENV_VERSION"] = ":".join([*selected, *supported])
+
+
+def _newest_python() -> str:
+    """Return the newest supported Python that is here: on the PATH, or the one that runs nox."""
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    here = [minor for minor in PYTHONS if minor == running or shutil.which(f"python{minor}")]
+    return here[-1] if here else PYTHONS[-1]
 
 
 _let_pyenv_show_all()
-NEWEST = next((minor for minor in reversed(PYTHONS) if shutil.which(f"python{minor}")), PYTHONS[-1])  # that is here
+NEWEST = _newest_python()
+
+EVERYDAY = ["lint", "types", "docs", "torture_short", f"tests-{NEWEST}", "coverage", "tests_plain"]
+FULL = [
+    *("lint", "types", "docs", "torture_short", "browser", "tests_lowest"),
+    *(f"tests-{minor}" for minor in PYTHONS),
+    *("coverage", "tests_plain"),
+]
+nox.options.sessions = EVERYDAY
 
 
 def _group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
-def _run_tests(session: nox.Session) -> None:
+def _install(session: nox.Session, *packages: str) -> None:
+    # pip would compile every module of pandas, polars and Sphinx, one after another: two thirds of the time it takes.
+    session.install("--no-compile", *packages)
+
+
+def _install_wheel(session: nox.Session, extra: str, *packages: str) -> None:
+    """Install the wheel with an extra, and *packages*. The first session that needs the wheel builds it."""
+    if not WHEEL:
+        directory = Path(session.virtualenv.location, "wheel").absolute()
+        shutil.rmtree(directory, ignore_errors=True)
+        session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(directory), ".", silent=True)
+        WHEEL.extend(directory.glob("*.whl"))
+    _install(session, f"{WHEEL[0]}{extra}", *packages)
+    _install(session, "--force-reinstall", "--no-deps", str(WHEEL[0]))  # in place of an earlier run's
+
+
+def _run_tests(session: nox.Session, *program: str) -> None:
     # Without the safe path, `-m` would put the checkout before the installed wheel.
     env = {"COVERAGE_FILE": str(COVERAGE_FILE), "PYTHONSAFEPATH": "1"}
-    session.run("coverage", "run", "-m", "pytest", "-n", "auto", *session.posargs, env=env)
+    options = ["-n", "auto", "--dist", "worksteal", f"--ignore={BROWSER}", *session.posargs]
+    session.run(*(program or ["python"]), "-m", "pytest", *options, env=env)
 
 
-@nox.session
-def lint(session: nox.Session) -> None:
-    """Check style and format."""
-    session.install(*_group("lint"))
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
-
-
-@nox.session
-def types(session: nox.Session) -> None:
-    """Check types, strictly, and what a user's type checker sees of the public API."""
-    session.install(".", *_group("types"))
-    session.run("mypy")
-
-
-@nox.session(python=PYTHONS)
-def tests(session: nox.Session) -> None:
-    """Test the wheel with orjson, on each supported Python."""
-    session.install(".[fast]", *_group("tests"))
-    _run_tests(session)
+@nox.session(default=False, python=False)
+def dev(session: nox.Session) -> None:
+    """Prepare .venv for work: the package in place, the tools of lint, types and tests, and the commit hooks."""
+    python = Path(".venv", "Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.exists():
+        session.run(sys.executable, "-m", "venv", ".venv")
+    session.run(str(python), "-m", "pip", "install", "--quiet", "--editable", ".[fast]", *_group("dev"))
+    session.run(str(python), "-m", "pre_commit", "install")
 
 
 @nox.session(python=NEWEST)
-def tests_plain(session: nox.Session) -> None:
-    """Test the wheel without the optional extra."""
-    session.install(".", *_group("tests"))
-    _run_tests(session)
+def lint(session: nox.Session) -> None:
+    """Check style, format, and the workflow against its schema: seconds."""
+    _install(session, *_group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    workflows = [str(path) for path in sorted(Path(".github/workflows").glob("*.yml"))]
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
 
 
-@nox.session(python=PYTHONS[0])
-def tests_lowest(session: nox.Session) -> None:
-    """Test the wheel with the lowest releases that it says it takes."""
-    required = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["fast"]]
-    session.install(".", *(requirement.replace(">=", "==") for requirement in required), *_group("tests"))
-    _run_tests(session)
-
-
-@nox.session
-def coverage(session: nox.Session) -> None:
-    """Demand that the tests that ran before, together, reach every line and branch."""
-    session.install(*_group("tests"))
-    env = {"COVERAGE_FILE": str(COVERAGE_FILE)}
-    session.run("coverage", "combine", env=env)
-    session.run("coverage", "report", env=env)
+@nox.session(python=NEWEST)
+def types(session: nox.Session) -> None:
+    """Check types strictly, and what a user's type checker sees of the public API: 20 seconds."""
+    _install_wheel(session, "", *_group("types"))
+    session.run("mypy")
 
 
 REMOTE = re.compile(
@@ -96,46 +118,102 @@ REMOTE = re.compile(
 )
 
 
-@nox.session
+@nox.session(python=NEWEST)
 def docs(session: nox.Session) -> None:
-    """Run the main job as the README does, and build the documentation: a warning is an error."""
-    session.install(".", *_group("docs"))
+    """Run the quickstart and build the documentation, where a warning is an error: half a minute."""
+    _install_wheel(session, "", *_group("docs"))
     session.run("python", "docs/quickstart.py")
-    own = shutil.copytree("docs/sample_state", session.create_tmp() + "/state", dirs_exist_ok=True)
+    scratch = Path(session.create_tmp()).absolute()
+    own = shutil.copytree("docs/sample_state", scratch / "state", dirs_exist_ok=True)
     session.run("python", "docs/quickstart.py", str(own))
-    built = Path(session.create_tmp(), "html")
+    built = scratch / "html"
     shutil.rmtree(built, ignore_errors=True)
     options = ["-q", "-E", "-W", "--keep-going", "-d", f"{built}.doctrees"]
-    session.run("python", "-m", "sphinx", *options, "docs", str(built), env={"IPYTHONDIR": session.create_tmp()})
+    session.run("python", "-m", "sphinx", *options, "docs", str(built), env={"IPYTHONDIR": str(scratch)})
     for path in [*built.rglob("*.html"), *built.rglob("*.css")]:
         if found := REMOTE.search(path.read_text(encoding="utf-8")):
             session.error(f"{path} would load something from elsewhere: {found[0]}")
     session.log(f"open {built}/index.html")
 
 
-TORTURES = {
-    "powercut": "--short",
-    "faults": "--short",
-    "kill": "--seconds=8",
-    "hostile": "--short",
+TORTURES = {  # the longest first: they run side by side
     "crowds": "--seconds=1",
+    "faults": "--short",
+    "hostile": "--short",
+    "powercut": "--short",
+    "kill": "--seconds=8",
 }
 
 
-@nox.session
+@nox.session(python=NEWEST)
 def torture_short(session: nox.Session) -> None:
-    """Run the short form of each torture: some seconds each."""
-    session.install(".[fast]")
-    for name, option in TORTURES.items():
-        session.run("python", f"tests/torture/{name}.py", option)
+    """Run the short form of each torture: a minute."""
+    _install_wheel(session, "[fast]")
+
+    def run(torture: str) -> None:
+        session.log(session.run("python", f"tests/torture/{torture}.py", TORTURES[torture], silent=True))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, TORTURES))
 
 
 @nox.session(default=False)
 def torture(session: nox.Session) -> None:
-    """Run each torture in full: minutes. Power cuts also of the stores that users would pick instead."""
-    session.install(".[fast]", *_group("peers"))
+    """Run each torture in full: some 15 minutes. Power cuts also of the stores that users would pick instead."""
+    _install_wheel(session, "[fast]", *_group("peers"))
     for name in TORTURES:
         session.run("python", f"tests/torture/{name}.py", *(["--peers"] if name == "powercut" else []))
+
+
+@nox.session(python=NEWEST, default=False)
+def browser(session: nox.Session) -> None:
+    """Test in Chromium what notebooks show: a minute. Run it after a change in rendering; needs Debian's `chromium`."""
+    _install_wheel(session, "", *_group("tests"))
+    session.run("python", "-m", "pytest", BROWSER, *session.posargs, env={"PYTHONSAFEPATH": "1"})
+
+
+@nox.session(python=PYTHONS[0], default=False)
+def tests_lowest(session: nox.Session) -> None:
+    """Test the wheel with the lowest versions of its dependencies: two minutes. Run it when you use more of one."""
+    required = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["fast"]]
+    lowest = [requirement.replace(">=", "==") for requirement in required]
+    _install_wheel(session, "", *lowest, *_group("tests"))
+    _run_tests(session)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Test the wheel with orjson, on each supported Python: two minutes each. The newest measures coverage."""
+    _install_wheel(session, "[fast]", *_group("tests"))
+    if session.python != NEWEST:
+        _run_tests(session)
+        return
+    env = {"COVERAGE_FILE": str(COVERAGE_FILE)}
+    session.run("coverage", "erase", env=env, silent=True)
+    _run_tests(session, "coverage", "run")
+
+
+@nox.session(python=NEWEST)
+def coverage(session: nox.Session) -> None:
+    """Demand that the tests of the newest Python, which ran before, reach every line and branch: seconds."""
+    _install(session, "coverage")
+    env = {"COVERAGE_FILE": str(COVERAGE_FILE)}
+    session.run("coverage", "combine", "--quiet", env=env)
+    session.run("coverage", "report", env=env)
+
+
+@nox.session(python=NEWEST)
+def tests_plain(session: nox.Session) -> None:
+    """Test the wheel without orjson: a minute."""
+    _install_wheel(session, "", *_group("tests"))
+    _run_tests(session)
+
+
+@nox.session(default=False, python=False)
+def full(session: nox.Session) -> None:
+    """Run all of the above but `torture`, on each supported Python: a quarter of an hour. Run it before a merge."""
+    for name in FULL:
+        session.notify(name)
 
 
 @nox.session(default=False)
@@ -176,7 +254,7 @@ PLOT = "docs/explanation/performance.svg"
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure: ratios of things done in turn in one run, and a plot. `nox -s bench -- --quick` takes two minutes."""
-    session.install(".[fast]", *_group("bench"))
+    _install_wheel(session, "[fast]", *_group("bench"))
     session.run("python", "tests/benchmarks/import_cost.py")
     session.run("python", "tests/benchmarks/syncing.py")
     session.run("python", "tests/benchmarks/bench.py", *(session.posargs or ["--plot", PLOT]))
@@ -196,7 +274,7 @@ def _interpreters() -> list[Any]:
 @nox.parametrize("python", _interpreters())
 def interpreters(session: nox.Session) -> None:
     """Test the wheel on each CPython that is here, from 3.11 on and whatever was built; any warning is an error."""
-    session.install(".[fast]", *_group("tests"))
+    _install_wheel(session, "[fast]", *_group("tests"))
     session.run("python", "-VV")
     session.run("python", "-W", "error", "-m", "pytest", *session.posargs, env=STRICT)
 
@@ -222,3 +300,45 @@ def freethreaded(session: nox.Session) -> None:
     for name in ("crowds", "mixture", "kill"):
         session.run(python, f"tests/torture/{name}.py", env={"PYTHONWARNINGS": "error"})
     session.run(python, "-W", "error", "-m", "pytest", env=STRICT)
+
+
+def _check_contents(session: nox.Session, archive: Path, names: list[str], *places: str) -> None:
+    """Demand that an archive has the marker of types and the licence, and nothing outside of *places*."""
+    for needed in ("oxios_state/py.typed", "LICENSE", "oxios_state/store.py"):
+        if not any(name.endswith(f"/{needed}") or name == needed for name in names):
+            session.error(f"{archive.name} lacks {needed}")
+    if strays := [name for name in names if not name.startswith(places)]:
+        session.error(f"{archive.name} has {', '.join(strays)}")
+
+
+@nox.session(python=NEWEST, default=False)
+def release(session: nox.Session) -> None:
+    """Build the sdist, and the wheel from it; check, install and try both. Uploads nothing; says what to do next."""
+    _install(session, *_group("release"))
+    dist = Path("dist").absolute()
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist), silent=True)
+    sdist, wheel = next(dist.glob("*.tar.gz")), next(dist.glob("*.whl"))
+    session.run("twine", "check", "--strict", str(sdist), str(wheel))
+
+    version = wheel.name.split("-")[1]
+    with zipfile.ZipFile(wheel) as archive:
+        _check_contents(session, wheel, archive.namelist(), "oxios_state/", f"oxios_state-{version}.dist-info/")
+    with tarfile.open(sdist) as archive:
+        _check_contents(session, sdist, archive.getnames(), f"oxios_state-{version}")
+    dated = rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$"
+    if not re.search(dated, Path("CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE):
+        session.error(f"CHANGELOG.md has no section for {version} with its date")
+
+    for built in (sdist, wheel):
+        environment = Path(session.create_tmp(), "".join(built.suffixes[-1:])[1:])
+        session.run("python", "-m", "venv", "--clear", str(environment))
+        python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
+        session.run(python, "-m", "pip", "install", "--quiet", str(built), external=True)
+        session.run(python, "docs/quickstart.py", env={"PYTHONSAFEPATH": "1"}, external=True)
+
+    session.log(
+        f"{sdist.name} and {wheel.name} in dist/ are good. Nothing is uploaded. Next, on the commit of the release:"
+    )
+    session.log(f"  git tag -a v{version} -m 'oxios_state {version}' && git push origin v{version}")
+    session.log(f"  twine upload dist/{sdist.name} dist/{wheel.name}")

@@ -24,7 +24,7 @@ nitpick_ignore_regex = [
     ("py:.*", "Callable|Enum|Decimal|Iterable|Iterator|Path|PathLike|Sequence|UUID|AbstractContextManager"),
     ("py:.*", r"(date|datetime|timedelta|str\.\w+)"),
     ("py:.*", r"cattrs\.(converters\.)?\w+|Converter"),
-    ("py:class", r"oxios_state\.revisions\.Revision"),  # the store's own
+    ("py:class", r"oxios_state(\.\w+)*\.Revision"),  # the store's own
 ]
 
 autodoc_member_order = "bysource"
@@ -63,8 +63,8 @@ _LEGIBLE = {
     r"= NOTHING": "= ...",  # attrs calls a factory
     r"= FrozenDict\(\{\}\)": "= {}",
     r"= <built-in function (\w+)>": r"= \1",
-    r"\b(oxios_state\.model\.dataframes\.)?Moment\b": "datetime",
-    r"\b(oxios_state\.model\.dataframes\.)?JSONValue\b": "Any",
+    r"\b(oxios_state(\.\w+)*\.)?Moment\b": "datetime",
+    r"\b(oxios_state(\.\w+)*\.)?JSONValue\b": "Any",
     r"\bProgress\b": "Callable[[Iterable], Iterable]",
 }
 

@@ -27,7 +27,8 @@ PAGES = [
     PROJECT / "README.md",
     *sorted(path for path in DOCS.rglob("*.md") if not path.is_relative_to(DOCS / "sample_state")),
 ]
-MODULES = {module.name for module in pkgutil.iter_modules(oxios_state.__path__)} - {"__main__"}  # which runs
+MODULES = {module.name for module in pkgutil.walk_packages(oxios_state.__path__, "oxios_state.")}
+MODULES -= {"oxios_state.__main__"}  # which runs when it is imported
 END = "-- the end of what a command printed --"
 FENCE = re.compile(r"^(`{3,})(\S*)[^\n]*\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 
@@ -61,7 +62,7 @@ def test_the_examples_of_a_page_run(path: Path, home: Path) -> None:
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_the_examples_of_docstrings_run(module: str, home: Path) -> None:
-    assert doctest.testmod(importlib.import_module(f"oxios_state.{module}")).failed == 0
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
 
 
 @pytest.mark.parametrize("path", PAGES, ids=_name)
@@ -238,10 +239,12 @@ def test_a_commit_that_the_track_record_names_is_in_the_history() -> None:
     assert set(named) - {commit[:7] for commit in history.stdout.split()} == set()
 
 
-def test_the_commands_of_the_readme_are_these() -> None:
+def test_the_readme_has_the_two_commands_and_ci_runs_the_second() -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    assert "    python -m pip install . && python docs/quickstart.py " in readme
-    assert "    python -m pip install nox && nox " in readme
+    tests = "python3 -m venv .venv && .venv/bin/pip install nox && .venv/bin/nox"
+    assert f"    {tests}  " in readme
+    assert "    python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/python docs/quickstart.py  " in readme
+    assert (PROJECT / ".ci/run").read_text(encoding="utf-8").splitlines()[-1] == tests
 
 
 @pytest.mark.parametrize("own", [False, True])

@@ -171,6 +171,18 @@ def test_a_class_that_holds_itself_is_refused() -> None:
     assert caught.value.path == PATH
 
 
+def test_a_class_whose_hook_recurses_too_deep_is_refused() -> None:
+    class Endless:
+        pass
+
+    def unstructure(_: Endless) -> None:
+        raise RecursionError
+
+    oxios_state.converter.register_unstructure_hook(Endless, unstructure)
+    with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels, or in itself"):
+        codec.encode_json(Endless(), PATH)
+
+
 def test_a_deep_stack_of_the_callers_is_not_taken_for_a_deep_document(monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(_: str) -> None:
         raise RecursionError
