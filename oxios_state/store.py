@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from oxios_state.errors import InvalidNameError, LockTimeoutError, StateError
 from oxios_state.model import timestamps
+from oxios_state.model.display import display
 from oxios_state.model.progress import over
 from oxios_state.sessions import pruning as removal
 from oxios_state.sessions import retention as pruning
@@ -155,14 +156,10 @@ class StateStore(SessionStore):
                 _log.warning("the session is saved, but pruning failed", exc_info=True)
 
     def __str__(self) -> str:
-        from oxios_state.rendering import text as terminal
-
-        return terminal.store(self)
+        return display(self, "text")
 
     def _repr_html_(self) -> str:
-        from oxios_state.rendering import html as notebook
-
-        return notebook.store(self)
+        return display(self, "html")
 
 
 def _remove_for_a_while(

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from operator import eq
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
+from oxios_state.model.display import display
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,14 +28,10 @@ class SessionList(list["SessionSummary"]):
         return SessionList(super().__getitem__(index)) if isinstance(index, slice) else super().__getitem__(index)
 
     def __repr__(self) -> str:
-        from oxios_state.rendering import text as terminal
-
-        return terminal.sessions(self)
+        return display(self, "text")
 
     def _repr_html_(self) -> str:
-        from oxios_state.rendering import html as notebook
-
-        return notebook.sessions(self)
+        return display(self, "html")
 
 
 class Trajectory(Sequence["TrajectoryStepRecord"]):
@@ -70,11 +68,7 @@ class Trajectory(Sequence["TrajectoryStepRecord"]):
         return NotImplemented
 
     def __repr__(self) -> str:
-        from oxios_state.rendering import text as terminal
-
-        return terminal.trajectory(self)
+        return display(self, "text")
 
     def _repr_html_(self) -> str:
-        from oxios_state.rendering import html as notebook
-
-        return notebook.trajectory(self)
+        return display(self, "html")

@@ -11,6 +11,7 @@ from attrs import field
 
 from oxios_state.model import timestamps
 from oxios_state.model.dataframes import Moment, Row
+from oxios_state.model.display import display
 from oxios_state.model.records import AgentResponse, TrajectoryStepRecord, UserMessage, no_field
 from oxios_state.model.validators import is_a, list_of
 from oxios_state.storage.revisions import Revision
@@ -178,9 +179,7 @@ class Session:
         outside of code; arguments and outputs stand in code fences. Control characters are shown as pictures or as
         escapes. Times are in UTC, unless a timestamp has no time zone.
         """
-        from oxios_state.rendering.markdown import render
-
-        return render(self)
+        return display(self, "markdown")
 
     def set_active_seed(self, seed_id: str | None) -> None:
         """Set the active seed, or none.
@@ -236,14 +235,10 @@ class Session:
         return f"<Session {self.id!r:.80} of {self.user_id!r:.80}: {counts}, {steps}>"
 
     def __str__(self) -> str:
-        from oxios_state.rendering import text as terminal
-
-        return terminal.session(self)
+        return display(self, "text")
 
     def _repr_html_(self) -> str:
-        from oxios_state.rendering import html as notebook
-
-        return notebook.session(self)
+        return display(self, "html")
 
     def _touch(self) -> None:
         now = timestamps.now()
@@ -297,11 +292,7 @@ class SessionSummary(Row):
     updated_at: Moment
 
     def __str__(self) -> str:
-        from oxios_state.rendering import text as terminal
-
-        return terminal.summary(self)
+        return display(self, "text")
 
     def _repr_html_(self) -> str:
-        from oxios_state.rendering import html as notebook
-
-        return notebook.summary(self)
+        return display(self, "html")

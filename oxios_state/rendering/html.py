@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import re
+from functools import singledispatch
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from oxios_state.model.sequences import SessionList, Trajectory
+from oxios_state.model.session import Session, SessionSummary
 from oxios_state.rendering import formatting as legible
 from oxios_state.rendering import overview, timeline
 from oxios_state.rendering.formatting import count
 from oxios_state.rendering.markup import Markup, element
 from oxios_state.rendering.stylesheet import STYLE
+from oxios_state.store import StateStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from oxios_state.model.records import AgentResponse, TrajectoryStepRecord, UserMessage
-    from oxios_state.model.session import Session, SessionSummary
     from oxios_state.model.turns import Turn
-    from oxios_state.store import StateStore
 
 _MOST = 200_000  # bytes of HTML
 _FENCE = r"(?m)^ {0,3}```[^\n]*\n?"
@@ -51,7 +53,21 @@ _LIMITS = [
 ]
 
 
-def session(shown: Session) -> str:
+@singledispatch
+def show(thing: object) -> str:
+    """Return *thing* as a piece of HTML.
+
+    Args:
+        thing: A session, a summary, a list of summaries, a trajectory or a store.
+
+    Raises:
+        TypeError: If *thing* is none of these.
+    """
+    raise TypeError(f"a {type(thing).__name__} has no HTML form")
+
+
+@show.register(Session)
+def _session(shown: Session) -> str:
     """Show a session: its turns, each with the tool calls that led to the response, and its timeline."""
     turns = shown.turns()
     head = [_title(legible.title(shown)), _facts(_id(shown.id), legible.line(shown.user_id, 60), *legible.facts(shown))]
@@ -60,22 +76,25 @@ def session(shown: Session) -> str:
     return _page(lambda limits: chain(head, _turns(turns, shown.user_id, limits), _free_form(shown, limits)))
 
 
-def summary(shown: SessionSummary) -> str:
+@show.register(SessionSummary)
+def _summary(shown: SessionSummary) -> str:
     """Show the summary of a session."""
     return _page(lambda _: [_title(legible.name(shown)), _facts(_id(shown.id), *legible.summary_facts(shown))])
 
 
-def sessions(shown: Sequence[SessionSummary]) -> str:
+@show.register(SessionList)
+def _sessions(shown: SessionList) -> str:
     """Show summaries of sessions, as a table."""
     return _page(
         lambda limits: [
             _facts(count(len(shown), "session")),
-            *([_sessions(shown, min(limits.items, 100))] if shown else []),
+            *([_session_table(shown, min(limits.items, 100))] if shown else []),
         ]
     )
 
 
-def trajectory(shown: Sequence[TrajectoryStepRecord]) -> str:
+@show.register(Trajectory)
+def _trajectory(shown: Trajectory) -> str:
     """Show tool calls, as a timeline and a list."""
     if not shown:
         return _page(lambda _: [_facts(timeline.summary(shown))])
@@ -83,12 +102,13 @@ def trajectory(shown: Sequence[TrajectoryStepRecord]) -> str:
     return _page(lambda limits: [*head, _steps(shown, limits, is_open=len(shown) <= 5)])
 
 
-def store(shown: StateStore) -> str:
+@show.register(StateStore)
+def _store(shown: StateStore) -> str:
     """Show a store: its categories with the number and size of their documents, and its latest sessions."""
     found = overview.survey(shown)
     head = [_title(legible.line(str(shown.base_path), 300)), _facts(*found.facts)]
     head += [element("div", legible.line(note, 300), class_="oxs-bad") for note in found.notes]
-    latest = [_sessions(found.sessions[: overview.LATEST], overview.LATEST)] if found.sessions else []
+    latest = [_session_table(found.sessions[: overview.LATEST], overview.LATEST)] if found.sessions else []
     return _page(lambda limits: chain(head, _categories(found, limits), latest))
 
 
@@ -243,7 +263,7 @@ def _table(heads: Sequence[Markup], rows: Iterable[Markup]) -> Markup:
     return element("table", element("thead", element("tr", *heads)), element("tbody", *rows))
 
 
-def _sessions(shown: Sequence[SessionSummary], most: int) -> Markup:
+def _session_table(shown: Sequence[SessionSummary], most: int) -> Markup:
     heads = [
         element("th", "updated (UTC)"),
         element("th", "session"),

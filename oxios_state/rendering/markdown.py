@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from oxios_state.codec.json_text import encode_value
 from oxios_state.model import timestamps
-from oxios_state.model.session import title_of
+from oxios_state.model.session import Session, title_of
 from oxios_state.model.turns import turns_of
 from oxios_state.model.values import FaultError
 from oxios_state.rendering.escaping import fenced, inline_code, inline_text, quoted
@@ -16,12 +17,21 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from oxios_state.model.records import AgentResponse, TrajectoryStepRecord
-    from oxios_state.model.session import Session
     from oxios_state.model.turns import Turn
 
 
-def render(session: Session) -> str:
-    """Write a session as a transcript, as `Session.to_markdown` says."""
+@singledispatch
+def show(thing: object) -> str:
+    """Return *thing*, a session, as a transcript: the result of `Session.to_markdown`.
+
+    Raises:
+        TypeError: If *thing* is no session.
+    """
+    raise TypeError(f"a {type(thing).__name__} has no Markdown form")
+
+
+@show.register(Session)
+def _session(session: Session) -> str:
     blocks = [f"# {inline_text(title_of(session) or '') or inline_code(session.id)}", _particulars(session)]
     for number, turn in enumerate(turns_of(session), 1):
         blocks += (f"## Turn {number}", *_turn(turn))

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import singledispatch
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, TypeVar
 
+from oxios_state.model.sequences import SessionList, Trajectory
+from oxios_state.model.session import Session, SessionSummary
 from oxios_state.rendering import formatting as legible
 from oxios_state.rendering import overview, timeline
 from oxios_state.rendering.escaping import visible
 from oxios_state.rendering.formatting import count, line
+from oxios_state.store import StateStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from oxios_state.model.records import AgentResponse, TrajectoryStepRecord, UserMessage
-    from oxios_state.model.session import Session, SessionSummary
     from oxios_state.model.turns import Turn
-    from oxios_state.store import StateStore
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -25,7 +27,21 @@ _TURNS, _STEPS, _ROWS = 20, 12, 40  # how many are shown
 _SAID, _OUTPUT = (1200, 30), (400, 8)  # characters and lines of a text
 
 
-def session(shown: Session) -> str:
+@singledispatch
+def show(thing: object) -> str:
+    """Return *thing* as plain text.
+
+    Args:
+        thing: A session, a summary, a list of summaries, a trajectory or a store.
+
+    Raises:
+        TypeError: If *thing* is none of these.
+    """
+    raise TypeError(f"a {type(thing).__name__} has no text form")
+
+
+@show.register(Session)
+def _session(shown: Session) -> str:
     """Show a session as a transcript: its turns, each with the tool calls that led to the response."""
 
     def turn(number: int, turn: Turn) -> list[str]:
@@ -36,18 +52,21 @@ def session(shown: Session) -> str:
     return "\n".join([*head, *chain.from_iterable(turns)])
 
 
-def summary(shown: SessionSummary) -> str:
+@show.register(SessionSummary)
+def _summary(shown: SessionSummary) -> str:
     """Show the summary of a session, in one line."""
     return f"{_id(shown.id)}: {', '.join([legible.name(shown), *legible.summary_facts(shown)])}"
 
 
-def sessions(shown: Sequence[SessionSummary]) -> str:
+@show.register(SessionList)
+def _sessions(shown: SessionList) -> str:
     """Show summaries of sessions, as a table."""
     head = count(len(shown), "session")
-    return "\n".join([head, *_sessions(shown)]) if shown else head
+    return "\n".join([head, *_session_table(shown)]) if shown else head
 
 
-def trajectory(shown: Sequence[TrajectoryStepRecord]) -> str:
+@show.register(Trajectory)
+def _trajectory(shown: Trajectory) -> str:
     """Show tool calls, as a table."""
 
     def row(number: int, step: TrajectoryStepRecord) -> list[str]:
@@ -57,7 +76,8 @@ def trajectory(shown: Sequence[TrajectoryStepRecord]) -> str:
     return "\n".join([timeline.summary(shown), *_columns(_shown(shown, _ROWS, row, _left_out), right={0, 2})])
 
 
-def store(shown: StateStore) -> str:
+@show.register(StateStore)
+def _store(shown: StateStore) -> str:
     """Show a store: its categories with the number and size of their documents, and its latest sessions."""
 
     def row(_: int, category: overview.Category) -> list[str]:
@@ -69,11 +89,11 @@ def store(shown: StateStore) -> str:
         rows = chain([["category", "documents", "size"]], _shown(found.categories, _ROWS, row, _left_out))
         parts += ["", *_columns(rows, right={1, 2})]
     if found.sessions:
-        parts += ["", *_sessions(found.sessions[: overview.LATEST])]
+        parts += ["", *_session_table(found.sessions[: overview.LATEST])]
     return "\n".join(parts)
 
 
-def _sessions(shown: Sequence[SessionSummary]) -> Iterator[str]:
+def _session_table(shown: Sequence[SessionSummary]) -> Iterator[str]:
     def row(_: int, found: SessionSummary) -> list[str]:
         user = line(found.user_id, 20)
         return [legible.minute(found.updated_at), _id(found.id), user, f"{found.message_count:,}", legible.name(found)]
