@@ -499,7 +499,7 @@ FAULTS = {
         "cli/commands",
         " for kind in ProblemKind if kind is not ProblemKind.PORTABILITY}",
         " for kind in ProblemKind}",
-        "cli/test_commands.py::test_what_is_chosen_is_moved",
+        "cli/test_commands.py::test_quarantine_moves_the_selected_files",
     ),
     "branches-moved": Fault(
         "storage/tree",
