@@ -381,4 +381,4 @@ def release(session: nox.Session) -> None:
         f"{sdist.name} and {wheel.name} in dist/ are good. Nothing is uploaded. Next, on the commit of the release:"
     )
     session.log(f"  git tag -a v{version} -m 'oxios_state {version}' && git push origin v{version}")
-    session.log(f"  twine upload dist/{sdist.name} dist/{wheel.name}")
+    session.log(f"  {Path(session.bin, 'twine')} upload dist/{sdist.name} dist/{wheel.name}")
