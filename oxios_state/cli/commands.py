@@ -117,7 +117,7 @@ class Commands:
         if arguments.dry_run:
             due = self.store.prune(config, dry_run=True, archive=archive, progress=progress)
             self._print_sessions(due, removed=False)
-            self.streams.print_note(f"sessions to remove: {len(due)}; none was removed yet")
+            self.streams.print_note(f"sessions to remove: {len(due)}; none was removed")
             return Exit.DONE
         shown = False
 
@@ -167,7 +167,7 @@ class Commands:
     def quarantine(self, arguments: Namespace) -> Exit:
         """Move files with problems into quarantine."""
         problems = self.store.check(progress=self.streams.progress("checking"))
-        # A file that only another system could not hold is sound here. It is moved if it is named.
+        # A file whose name only other systems refuse is sound here: it is moved only if it is named.
         everything = {kind_name(kind) for kind in ProblemKind if kind is not ProblemKind.PORTABILITY}
         kinds = everything if arguments.all else set(arguments.kind)
         chosen = [problem for problem in problems if kind_name(problem.kind) in kinds]
@@ -255,7 +255,7 @@ class Commands:
         }
 
     def _relative_path(self, path: Path) -> str:
-        """Return a path from the base as visible text that any encoding of Unicode can hold."""
+        """Return a path relative to the base, as visible text without lone surrogates."""
         try:
             return visible_line(path.relative_to(self.store.base_path).as_posix())
         except ValueError:  # outside the base, in an entry that somebody edited
