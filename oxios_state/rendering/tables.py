@@ -49,14 +49,16 @@ def align(rows: Iterable[Sequence[str]], right: Collection[int] = ()) -> Iterato
         rows: The cells, each a line of text.
         right: The numbers of the columns that are aligned to the right.
     """
-    columns = list(zip_longest(*rows, fillvalue=""))
-    widths = [max(map(width, column)) for column in columns]
-    for row in zip(*columns, strict=True):
+    columns = []
+    for index, cells in enumerate(zip_longest(*rows, fillvalue="")):
+        widths = list(map(width, cells))
+        widest = max(widths)
         padded = []
-        for index, (cell, most) in enumerate(zip(row, widths, strict=True)):
-            padding = " " * (most - width(cell))
+        for cell, taken in zip(cells, widths, strict=True):
+            padding = " " * (widest - taken)
             padded.append(padding + cell if index in right else cell + padding)
-        yield _GAP.join(padded).rstrip()
+        columns.append(padded)
+    return (_GAP.join(row).rstrip() for row in zip(*columns, strict=True))
 
 
 def fit(rows: Sequence[Sequence[str]], columns: int) -> Iterator[str]:
