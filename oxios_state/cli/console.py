@@ -27,7 +27,7 @@ class Streams:
     """The standard streams of one command. Each may be a terminal, something else, or closed."""
 
     def __init__(self, stdin: TextIO | None, stdout: TextIO | None, stderr: TextIO | None) -> None:
-        # A closed stream is replaced by one that is empty, and that keeps what is printed to itself.
+        # A closed stream is replaced by an empty one in memory.
         self._stdin, self._stdout, self._stderr = (
             StringIO() if stream is None else stream for stream in (stdin, stdout, stderr)
         )
