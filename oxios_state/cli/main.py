@@ -160,7 +160,7 @@ def _add_filters(command: argparse.ArgumentParser, results: str) -> None:
         "without an offset, in local time",
     )
     command.add_argument("--before", metavar="TIME", help="only sessions last changed before this time")
-    command.add_argument("--limit", metavar="N", type=int, help=f"at most N {results}, of the latest sessions")
+    command.add_argument("--limit", metavar="N", type=int, help=f"at most N {results}, the latest first")
 
 
 def _add_prune(subcommands: Any) -> None:
