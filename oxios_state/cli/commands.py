@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -83,7 +84,7 @@ class Commands:
         all_hits = chain((first,), hits)  # an iterator, so that each is printed as soon as it is found
         if self.as_json:
             for hit in all_hits:
-                self.streams.print_json({key: getattr(hit, key) for key in _HIT_FIELDS})
+                self._print_json({key: getattr(hit, key) for key in _HIT_FIELDS})
         else:
             # Turns are numbered from 1, as in a transcript.
             rows = ([hit.session_id, str(hit.turn + 1), hit.where, hit.snippet] for hit in all_hits)
@@ -97,7 +98,7 @@ class Commands:
             self.streams.print_error(f"there is no session {arguments.session}")
             return Exit.NO
         if self.as_json:
-            self.streams.print_json(converter.unstructure(session))
+            self._print_json(converter.unstructure(session))
         elif arguments.markdown:
             self.streams.print(session.to_markdown())
         elif arguments.html == "-":
@@ -152,7 +153,7 @@ class Commands:
         for problem in problems:
             path, kind, remedy = self._relative_path(problem.path), kind_name(problem.kind), problem.kind.remedy
             if self.as_json:
-                self.streams.print_json({"path": path, "kind": kind, "reason": problem.reason, "remedy": remedy})
+                self._print_json({"path": path, "kind": kind, "reason": problem.reason, "remedy": remedy})
             else:
                 self.streams.print_line(f"{path}: {kind}: {problem.reason} ({remedy})")
         number = len(problems) + sum(finding.holds is False for finding in findings)
@@ -201,9 +202,14 @@ class Commands:
     def _print_finding(self, finding: Finding) -> None:
         remedy = ProblemKind.FILE_SYSTEM.remedy if finding.holds is False else None
         if self.as_json:
-            self.streams.print_json({**attrs.asdict(finding), "remedy": remedy})
+            self._print_json({**attrs.asdict(finding), "remedy": remedy})
         else:
             self.streams.print_line(f"{finding} ({remedy})" if remedy else str(finding))
+
+    def _print_json(self, value: Any) -> None:
+        """Print a JSON value as one line of visible ASCII characters."""
+        # json escapes everything outside ASCII, but not DEL.
+        self.streams.print_line(json.dumps(value).replace("\x7f", r"\u007f"))
 
     def _refuse(self, error: ValueError) -> Exit:
         self.streams.print_error(str(error))
@@ -231,7 +237,7 @@ class Commands:
         documents = map(self._entry_fields, entries)
         if self.as_json:
             for fields in documents:
-                self.streams.print_json(fields)
+                self._print_json(fields)
         else:
             rows = (_row(fields, "entry", "since", "path", "reason") for fields in documents)
             self.streams.print_rows(_ENTRY_HEADER, rows)
@@ -240,7 +246,7 @@ class Commands:
         documents = [converter.unstructure(summary) for summary in summaries]
         if self.as_json:
             for fields in documents:
-                self.streams.print_json({**fields, **more})
+                self._print_json({**fields, **more})
         else:
             columns = ("id", "updated_at", "message_count", "user_id", "project_id", "title")
             self.streams.print_rows(_SESSION_HEADER, [_row(fields, *columns) for fields in documents])

@@ -6,7 +6,6 @@ reverse the reading order are printed as pictures or escapes, wherever the outpu
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sized
@@ -52,12 +51,6 @@ class Streams:
         """Print one line, whatever the text contains."""
         self._hide_progress()
         _write(self._stdout, visible_line(text) + "\n")
-
-    def print_json(self, value: Any) -> None:
-        """Print a JSON value as one line of visible ASCII characters."""
-        self._hide_progress()
-        # json escapes everything outside ASCII, but not DEL.
-        _write(self._stdout, json.dumps(value, ensure_ascii=True).replace("\x7f", r"\u007f") + "\n")
 
     def print_rows(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print a table: on a terminal in columns that fit, elsewhere as tab-separated lines, each as it comes.
