@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -79,7 +80,7 @@ class Commands:
         all_hits = chain((first,), hits)  # an iterator, so that each is printed as soon as it is found
         if self.as_json:
             for hit in all_hits:
-                self.streams.print_json({key: getattr(hit, key) for key in _HIT_FIELDS})
+                self._print_json({key: getattr(hit, key) for key in _HIT_FIELDS})
         else:
             # Turns are numbered from 1, as in a transcript.
             rows = ([hit.session_id, str(hit.turn + 1), hit.where, hit.snippet] for hit in all_hits)
@@ -93,7 +94,7 @@ class Commands:
             self.streams.print_error(f"there is no session {arguments.session}")
             return Exit.NO
         if self.as_json:
-            self.streams.print_json(converter.unstructure(session))
+            self._print_json(converter.unstructure(session))
         elif arguments.markdown:
             self.streams.print(session.to_markdown())
         elif arguments.html == "-":
@@ -113,7 +114,7 @@ class Commands:
         if arguments.dry_run:
             due = self.store.prune(config, dry_run=True, archive=archive, progress=progress)
             self._print_sessions(due, removed=False)
-            self.streams.print_note(f"sessions to remove: {len(due)}; none was removed yet")
+            self.streams.print_note(f"sessions to remove: {len(due)}; none was removed")
             return Exit.DONE
         listed = self.streams.can_ask and self.streams.stdout_is_terminal and not arguments.yes and not self.as_json
         confirmed = True
@@ -145,7 +146,7 @@ class Commands:
         for problem in problems:
             path, kind, remedy = self._relative_path(problem.path), kind_name(problem.kind), problem.kind.remedy
             if self.as_json:
-                self.streams.print_json({"path": path, "kind": kind, "reason": problem.reason, "remedy": remedy})
+                self._print_json({"path": path, "kind": kind, "reason": problem.reason, "remedy": remedy})
             else:
                 self.streams.print_line(f"{path}: {kind}: {problem.reason} ({remedy})")
         number = len(problems) + sum(finding.holds is False for finding in findings)
@@ -160,7 +161,7 @@ class Commands:
     def quarantine(self, arguments: Namespace) -> Exit:
         """Move files with problems into quarantine."""
         problems = self.store.check(progress=self.streams.progress("checking"))
-        # A file that only another system could not hold is sound here. It is moved if it is named.
+        # A file whose name only other systems refuse is sound here: it is moved only if it is named.
         everything = {kind_name(kind) for kind in ProblemKind if kind is not ProblemKind.PORTABILITY}
         kinds = everything if arguments.all else set(arguments.kind)
         chosen = [problem for problem in problems if kind_name(problem.kind) in kinds]
@@ -194,9 +195,14 @@ class Commands:
     def _print_finding(self, finding: Finding) -> None:
         remedy = ProblemKind.FILE_SYSTEM.remedy if finding.holds is False else None
         if self.as_json:
-            self.streams.print_json({**attrs.asdict(finding), "remedy": remedy})
+            self._print_json({**attrs.asdict(finding), "remedy": remedy})
         else:
             self.streams.print_line(f"{finding} ({remedy})" if remedy else str(finding))
+
+    def _print_json(self, value: Any) -> None:
+        """Print a JSON value as one line of visible ASCII characters."""
+        # json escapes everything outside ASCII, but not DEL.
+        self.streams.print_line(json.dumps(value).replace("\x7f", r"\u007f"))
 
     def _refuse(self, error: ValueError) -> Exit:
         self.streams.print_error(str(error))
@@ -224,7 +230,7 @@ class Commands:
         documents = map(self._entry_fields, entries)
         if self.as_json:
             for fields in documents:
-                self.streams.print_json(fields)
+                self._print_json(fields)
         else:
             rows = (_row(fields, "entry", "since", "path", "reason") for fields in documents)
             self.streams.print_rows(_ENTRY_HEADER, rows)
@@ -233,7 +239,7 @@ class Commands:
         documents = [converter.unstructure(summary) for summary in summaries]
         if self.as_json:
             for fields in documents:
-                self.streams.print_json({**fields, **more})
+                self._print_json({**fields, **more})
         else:
             columns = ("id", "updated_at", "message_count", "user_id", "project_id", "title")
             self.streams.print_rows(_SESSION_HEADER, [_row(fields, *columns) for fields in documents])
@@ -248,7 +254,7 @@ class Commands:
         }
 
     def _relative_path(self, path: Path) -> str:
-        """Return a path from the base as visible text that any encoding of Unicode can hold."""
+        """Return a path relative to the base, as visible text without lone surrogates."""
         try:
             return visible_line(path.relative_to(self.store.base_path).as_posix())
         except ValueError:  # outside the base, in an entry that somebody edited

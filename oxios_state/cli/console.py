@@ -6,7 +6,6 @@ reverse the reading order are printed as pictures or escapes, wherever the outpu
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sized
@@ -27,7 +26,7 @@ class Streams:
     """The standard streams of one command. Each may be a terminal, something else, or closed."""
 
     def __init__(self, stdin: TextIO | None, stdout: TextIO | None, stderr: TextIO | None) -> None:
-        # A closed stream is replaced by one that is empty, and that keeps what is printed to itself.
+        # A closed stream is replaced by an empty one in memory.
         self._stdin, self._stdout, self._stderr = (
             StringIO() if stream is None else stream for stream in (stdin, stdout, stderr)
         )
@@ -52,12 +51,6 @@ class Streams:
         """Print one line, whatever the text contains."""
         self._hide_progress()
         _write(self._stdout, visible_line(text) + "\n")
-
-    def print_json(self, value: Any) -> None:
-        """Print a JSON value as one line of visible ASCII characters."""
-        self._hide_progress()
-        # json escapes everything outside ASCII, but not DEL.
-        _write(self._stdout, json.dumps(value, ensure_ascii=True).replace("\x7f", r"\u007f") + "\n")
 
     def print_rows(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print a table: on a terminal in columns that fit, elsewhere as tab-separated lines, each as it comes.

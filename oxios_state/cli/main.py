@@ -70,7 +70,7 @@ def _run(argv: Sequence[str] | None, streams: Streams) -> int:
         base = _base(parser, arguments.base)
     except SystemExit as end:  # help, the version, or wrong usage
         return int(end.code or 0)
-    # The commands import what reads, writes and displays sessions. Help and wrong usage do without.
+    # Late, because the commands import all that reads, writes and displays sessions, and --help needs none of it.
     from oxios_state.cli.commands import Commands
 
     commands = Commands(StateStore(base), streams, arguments.json)
@@ -160,7 +160,7 @@ def _add_filters(command: argparse.ArgumentParser, results: str) -> None:
         "without an offset, in local time",
     )
     command.add_argument("--before", metavar="TIME", help="only sessions last changed before this time")
-    command.add_argument("--limit", metavar="N", type=int, help=f"at most N {results}, of the latest sessions")
+    command.add_argument("--limit", metavar="N", type=int, help=f"at most N {results}, the latest first")
 
 
 def _add_prune(subcommands: Any) -> None:

@@ -7,7 +7,7 @@ characters, and emoji with skin tones, variation selectors and joiners.
 from __future__ import annotations
 
 import unicodedata
-from itertools import zip_longest
+from itertools import accumulate, takewhile, zip_longest
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _GAP = "  "
 _LEAST_LAST = 12  # columns of a terminal below which the last cell of a row is of no use
 _JOINER, _EMOJI_SELECTOR = "\u200d", "\ufe0f"
+_FIRST_FLAG_LETTER, _LAST_FLAG_LETTER = "\U0001f1e6", "\U0001f1ff"
 # Format characters that are visible: the soft hyphen, and signs that enclose the digits after them.
 _VISIBLE_FORMAT = frozenset(
     "\xad\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
@@ -37,13 +38,8 @@ def cut(text: str, columns: int) -> str:
     """Return the text, or as much of its beginning as fits in so many columns, ending in ``...``."""
     if width(text) <= columns:
         return text
-    room, end = columns - 3, 0
-    for taken in _columns(text):
-        room -= taken
-        if room < 0:
-            break
-        end += 1
-    return f"{text[:end]}..."
+    fitting = takewhile(lambda end: end <= columns - 3, accumulate(_columns(text)))
+    return f"{text[: sum(1 for _ in fitting)]}..."
 
 
 def align(rows: Iterable[Sequence[str]], right: Collection[int] = ()) -> Iterator[str]:
@@ -53,14 +49,16 @@ def align(rows: Iterable[Sequence[str]], right: Collection[int] = ()) -> Iterato
         rows: The cells, each a line of text.
         right: The numbers of the columns that are aligned to the right.
     """
-    columns = list(zip_longest(*rows, fillvalue=""))
-    widths = [max(map(width, column)) for column in columns]
-    for row in zip(*columns, strict=True):
+    columns = []
+    for index, cells in enumerate(zip_longest(*rows, fillvalue="")):
+        widths = list(map(width, cells))
+        widest = max(widths)
         padded = []
-        for index, (cell, most) in enumerate(zip(row, widths, strict=True)):
-            padding = " " * (most - width(cell))
+        for cell, taken in zip(cells, widths, strict=True):
+            padding = " " * (widest - taken)
             padded.append(padding + cell if index in right else cell + padding)
-        yield _GAP.join(padded).rstrip()
+        columns.append(padded)
+    return (_GAP.join(row).rstrip() for row in zip(*columns, strict=True))
 
 
 def fit(rows: Sequence[Sequence[str]], columns: int) -> Iterator[str]:
@@ -90,24 +88,22 @@ def _before_last(widths: Sequence[int]) -> int:
 
 def _columns(text: str) -> Iterator[int]:
     """Yield how many columns each character adds to those before it."""
-    emoji = 0  # the columns of the emoji that the next characters may change, or 0
-    previous = ""
-    half_flag = False
+    base = previous = " "  # the last character that takes columns, and the last of all
+    selected = half_flag = False
     for char in text:
         columns = _own_columns(char)
-        is_emoji = char in _NARROW_EMOJI or (columns == 2 and unicodedata.category(char) == "So")
-        is_indicator = "\U0001f1e6" <= char <= "\U0001f1ff"
-        half_flag = is_indicator and not half_flag
-        if char == _EMOJI_SELECTOR and emoji:
-            columns, emoji = 2 - emoji, 2
+        is_flag_letter = _FIRST_FLAG_LETTER <= char <= _LAST_FLAG_LETTER
+        half_flag = is_flag_letter and not half_flag
+        if char == _EMOJI_SELECTOR:
+            columns, selected = int(base in _NARROW_EMOJI and not selected), True
         elif (
-            (emoji and previous == _JOINER and is_emoji)
-            or (emoji and "\U0001f3fb" <= char <= "\U0001f3ff")  # a skin tone
-            or (is_indicator and not half_flag)
+            (previous == _JOINER and _is_pictograph(base) and _is_pictograph(char))
+            or ("\U0001f3fb" <= char <= "\U0001f3ff" and _is_pictograph(base))  # a skin tone
+            or (is_flag_letter and not half_flag)
         ):
             columns = 0
         elif columns:
-            emoji = columns if is_emoji else 0
+            base, selected = char, False
         previous = char
         yield columns
 
@@ -116,9 +112,18 @@ def _own_columns(char: str) -> int:
     category = unicodedata.category(char)
     if category in {"Mn", "Me"} or (category == "Cf" and char not in _VISIBLE_FORMAT):
         return 0
-    if "\u1160" <= char <= "\u11ff" or "\ud7b0" <= char <= "\ud7ff":  # the letters of a Hangul syllable, but its first
+    if (
+        "\u1160" <= char <= "\u11ff" or "\ud7b0" <= char <= "\ud7ff"
+    ):  # the second and third letters of a Hangul syllable
         return 0
-    if category == "Cn":  # the emoji and ideographs of a later Unicode are wide; what Python says of them varies
+    if category == "Cn":  # Pythons disagree about unassigned characters; in this range, later Unicodes have wide ones
         return 2 if "\U0001f300" <= char <= "\U0003fffd" else 1
-    is_wide = unicodedata.east_asian_width(char) in {"F", "W"} or "\U0001f1e6" <= char <= "\U0001f1ff"
+    is_wide = unicodedata.east_asian_width(char) in {"F", "W"} or _FIRST_FLAG_LETTER <= char <= _LAST_FLAG_LETTER
     return 2 if is_wide else 1
+
+
+def _is_pictograph(char: str) -> bool:
+    """Return whether skin tones and joiners apply to a character."""
+    if char in _NARROW_EMOJI:
+        return not char.isascii()
+    return unicodedata.category(char) in {"So", "Cn"} and _own_columns(char) == 2

@@ -169,7 +169,6 @@ def test_progress_is_hidden_before_other_output() -> None:
     for produce_output in (
         lambda: streams.print("text"),
         lambda: streams.print_line("text"),
-        lambda: streams.print_json("text"),
         lambda: streams.print_rows(["A", "B"], [["a", "b"]]),
         lambda: streams.print_note("text"),
         lambda: streams.print_error("text"),

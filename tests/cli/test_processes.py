@@ -424,7 +424,7 @@ def test_notes_are_printed_on_terminals_only(store: StateStore) -> None:
     commands = [["check"], ["prune", "--dry-run"], ["quarantine", "list"]]
     assert lines_at_terminal(store, *commands) == [
         *("oxios-state: problems found: 0", END),
-        *("oxios-state: sessions to remove: 0; none was removed yet", END),
+        *("oxios-state: sessions to remove: 0; none was removed", END),
         END,
     ]
     assert run(store, *commands).stderr == b""

@@ -8,13 +8,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from oxios_state import AgentResponse, Session, StateStore, Timestamp, TrajectoryStepRecord, UserMessage
-from oxios_state.rendering.escaping import inline_text, is_safe, quoted, visible
+from oxios_state.rendering.escaping import inline_text, quoted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,52 +126,6 @@ def test_arguments_that_are_not_json_are_shown_as_python() -> None:
         assert f"\n```python\n{text}\n```\n" in session.to_markdown()
     while deep:  # unwound, because freeing it at once would need as deep a stack
         deep = deep[0]
-
-
-def test_control_characters_are_made_visible() -> None:
-    assert visible("a\r\nb\tc\rd\0\x1b[0m\x7f\x85\u2028\u202e\ud800\N{GRINNING FACE}") == (
-        "a\nb\tc␍d␀␛[0m␡\\u0085\\u2028\\u202e\\ud800\N{GRINNING FACE}"
-    )
-
-
-def test_a_safe_message_is_quoted_as_markdown() -> None:
-    text = "# Plan\n\n1. Use `Vec<T>` if a < b\n\n```html\n<div>\n```\n\n~~~\n<p>\n~~~"
-    assert is_safe(text)
-    assert quoted(text) == "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<b>",
-        "<!-- a",
-        "a <https://example.org>",
-        "[a]: /url",
-        "![a](https://example.org/track)",
-        "` <b>",
-        "` a\n` <b> `",
-        "\\` <b> `",
-        "| ` | <b> | ` |",
-        "[`a]:`",
-        "  ```\n```\n<b>",
-        "- ```\n  <b>\n  ```",
-        "```\n\t```\n<b>",
-        "```\n\t```\n```\n<b>",
-        "```\n```\n<b>",
-        "````\n```\n````\n<b>",
-        "```\n    ```\n```\n<b>",
-        "``` a`b\n<b>",
-    ],
-)
-def test_an_unsafe_message_is_quoted_as_source(text: str) -> None:
-    assert not is_safe(text)
-    (fence,) = (token for token in PARSERS[0].parse(quoted(text)) if token.type == "fence")
-    assert (fence.level, fence.info, fence.content) == (1, "markdown", f"{text}\n")
-
-
-@pytest.mark.parametrize("text", ["a `<b>` `` ` <c> `` d", "` a\n\n`<b>`", "```\n    ```\n<b>", "~~~ `\n```\n<b>"])
-def test_html_in_code_is_safe(text: str) -> None:
-    assert is_safe(text)
 
 
 # Any content.

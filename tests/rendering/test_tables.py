@@ -55,6 +55,11 @@ def test_the_width_of_a_sequence_is_that_of_wcwidth(text: str) -> None:
     assert width(text) == wcswidth(text)
 
 
+def test_characters_that_are_no_emoji_are_not_joined() -> None:
+    assert width("a\u200db") == 2
+    assert width("1\N{EMOJI MODIFIER FITZPATRICK TYPE-3}") == 3
+
+
 def test_an_emoji_that_this_python_does_not_know_is_wide() -> None:
     assert width("\U0001fafe\U0003fffd") == 4
     assert width("\u0378") == 1
