@@ -115,7 +115,7 @@ def test_a_class_of_the_users_comes_back_typed(store: StateStore) -> None:
     assert store.load_json("config", "limits") == {"tokens": 4096, "since": "2026-03-01T00:00:00Z"}
 
 
-def test_what_the_kernel_could_not_read_is_refused_by_path_and_the_old_document_stays(store: StateStore) -> None:
+def test_an_unsupported_value_is_refused_with_its_path(store: StateStore) -> None:
     store.save_json("config", "v", 1)
     with pytest.raises(UnsupportedValueError, match=r"not saved, \$\.a\[1\]: nan is not JSON: .*v\.json") as caught:
         store.save_json("config", "v", {"a": [1, float("nan")]})
@@ -254,7 +254,7 @@ def test_what_is_created_is_for_the_owner_only(store: StateStore) -> None:
     assert (store.base_path / "a/b/c.json").stat().st_mode & 0o777 == 0o640
 
 
-def test_without_the_librarys_own_directory_a_store_is_what_it_was(store: StateStore) -> None:
+def test_a_store_works_without_its_own_directory(store: StateStore) -> None:
     session = store.get_or_create_session("ada", "s")
     store.save_markdown("c", "x", "text")
     shutil.rmtree(store.base_path / ".oxios_state")

@@ -90,7 +90,7 @@ def failing(call: str, code: int) -> Callable[..., Any]:
         ("lstat", errno.EACCES),
     ],
 )
-def test_a_save_that_fails_leaves_the_old_document_and_nothing_else(
+def test_a_failed_save_leaves_the_old_document_and_nothing_else(
     store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, call: str, code: int
 ) -> None:
     store.save_json("c", "a", "old")
@@ -177,7 +177,7 @@ def test_a_failed_sync_of_the_directory_says_that_the_document_is_saved(
 
 
 @posix
-def test_the_file_is_synced_before_the_rename_and_every_new_directory_into_its_parent(
+def test_a_save_syncs_the_file_before_the_rename_and_the_directory_after(
     tmp_path: Path, events: list[tuple[str, str]]
 ) -> None:
     store = StateStore(tmp_path / "new" / "base")
@@ -239,7 +239,7 @@ def test_a_base_whose_sync_failed_is_synced_by_the_next_store(
 
 @posix
 @pytest.mark.parametrize("durable", [True, False])
-def test_a_removal_is_synced_and_a_move_is_synced_first_where_it_goes(
+def test_a_removal_is_synced_and_a_move_is_synced_at_its_target_first(
     tmp_path: Path, events: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, *, durable: bool
 ) -> None:
     def since() -> list[tuple[str, str]]:
@@ -289,7 +289,7 @@ def test_a_write_that_the_system_cuts_short_goes_on(store: StateStore, calls: Si
 
 @posix
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_what_is_made_is_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+def test_directories_and_files_are_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     former = os.umask(umask)
     try:
         StateStore(tmp_path / "new" / "base").save_json("a/b", "x", 1)
@@ -302,7 +302,7 @@ def test_what_is_made_is_private_whatever_the_umask(tmp_path: Path, umask: int) 
 
 @posix
 @pytest.mark.parametrize("mode", [0o644, 0o600, 0o400, 0o666])
-def test_a_document_that_is_there_keeps_its_mode(store: StateStore, mode: int) -> None:
+def test_an_existing_document_keeps_its_mode(store: StateStore, mode: int) -> None:
     path = store.base_path / "c" / "a.md"
     store.save_markdown("c", "a", "old")
     path.chmod(mode)
@@ -325,7 +325,7 @@ def test_a_directory_that_another_makes_meanwhile_is_used(store: StateStore, mon
     ("found", "left"),
     [(None, b"*\n"), (b"", b"*\n"), (b"\0\0", b"*\n"), (b"# mine\n", b"# mine\n"), (b"X\n*", b"X\n*")],
 )
-def test_the_own_directory_is_ignored_by_git_unless_the_user_says_otherwise(
+def test_git_ignores_the_own_directory_unless_the_user_says_otherwise(
     store: StateStore, found: bytes | None, left: bytes
 ) -> None:
     store.save_json("c", "a", 1)
@@ -342,7 +342,7 @@ def test_the_own_directory_is_ignored_by_git_unless_the_user_says_otherwise(
 
 
 @posix
-def test_what_is_in_the_place_of_the_ignore_file_stops_nothing(store: StateStore) -> None:
+def test_a_pipe_in_place_of_the_gitignore_does_not_hang(store: StateStore) -> None:
     store.save_json("c", "a", 1)
     ignore = store.base_path / ".oxios_state" / ".gitignore"
     ignore.unlink()
@@ -352,9 +352,7 @@ def test_what_is_in_the_place_of_the_ignore_file_stops_nothing(store: StateStore
     assert caught.value.filename == str(store.base_path / "c/a.json")
 
 
-def test_a_category_that_another_made_is_synced_once_for_a_store_that_saves_into_it(
-    store: StateStore, events: list[tuple[str, str]]
-) -> None:
+def test_a_directory_created_by_another_is_synced_once(store: StateStore, events: list[tuple[str, str]]) -> None:
     # Who made it may have been cut off before the sync, or may not sync at all.
     StateStore(store.base_path, durable=False).save_json("c", "a", 1)
     events.clear()

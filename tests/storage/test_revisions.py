@@ -52,14 +52,12 @@ def write_anew(path: Path) -> None:
         (5 * SECOND + 1, -SECOND, False),  # from the future
     ],
 )
-def test_a_change_is_trusted_to_show_when_the_last_was_long_enough_ago(
-    changed: int, age: int, *, settled: bool
-) -> None:
+def test_an_identity_is_settled_long_enough_after_the_last_change(changed: int, age: int, *, settled: bool) -> None:
     assert is_settled((1, 2, 3, changed, changed), changed + age) is settled
     assert is_settled((1, 2, 3, 0, changed), changed + age) is settled  # the time of change cannot be set
 
 
-def test_marks_are_a_moment_ago_and_all_different(tmp_path: Path) -> None:
+def test_marks_are_recent_and_unique(tmp_path: Path) -> None:
     path = tmp_path / "file"
     moments = set()
     with path.open("wb") as file:
@@ -74,7 +72,7 @@ def test_marks_are_a_moment_ago_and_all_different(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [1000, 10**6, 10**7, SECOND, 2 * SECOND])
-def test_a_mark_is_not_what_a_file_system_with_coarse_times_could_keep(tmp_path: Path, kept: int) -> None:
+def test_a_mark_does_not_survive_coarse_timestamps(tmp_path: Path, kept: int) -> None:
     with (tmp_path / "file").open("wb") as file:
         assert all(
             (revisions.mark(file.fileno(), int.from_bytes(os.urandom(8))) or 0) % kept >= 100 for _ in range(300)
@@ -82,7 +80,7 @@ def test_a_mark_is_not_what_a_file_system_with_coarse_times_could_keep(tmp_path:
 
 
 @pytest.mark.parametrize("way", ["unsupported", "refused"])
-def test_a_file_that_cannot_be_marked_is_saved_and_compared_by_what_it_holds(
+def test_a_file_that_cannot_be_marked_is_compared_by_content(
     store_of_one: StateStore, session_file: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     def utime(*_: object, **__: object) -> None:
@@ -156,7 +154,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_trusted(session_file: Path, m
     assert found[1] is None
 
 
-def test_a_file_that_cannot_be_read_to_its_end_is_an_error_that_names_it(
+def test_a_failing_read_names_the_file(
     store_of_one: StateStore, session_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fstat(_: int) -> os.stat_result:
@@ -178,7 +176,7 @@ def test_a_system_that_knows_no_names_relative_to_a_directory_removes_what_is_un
     assert session_file.exists() == change
 
 
-def test_a_revision_is_its_own_copy_and_keeps_what_tells_when_pickled() -> None:
+def test_a_copy_of_a_revision_is_the_same_object() -> None:
     revision = Revision((1, 2, 3, 4, 5), (b"ab", b"c"))
     assert copy.copy(revision) is copy.deepcopy(revision) is revision
     sent = pickle.loads(pickle.dumps(revision))
@@ -188,7 +186,7 @@ def test_a_revision_is_its_own_copy_and_keeps_what_tells_when_pickled() -> None:
     assert repr(sent) == "Revision((1, 2, 3, 4, 5))"
 
 
-def test_a_slim_revision_holds_nothing_but_what_its_identity_says() -> None:
+def test_a_revision_without_its_text_still_tells_contents_apart() -> None:
     for content in (b"", b"abc"):
         assert Revision(None, (content,)).without_text().holds(content)
         assert not Revision(None, (content,)).without_text().holds(b"abcd")
@@ -200,7 +198,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("fresh", [True, False], ids=["listed by another process", "listed"])
-def test_a_file_that_an_editor_has_just_emptied_to_write_it_anew_is_not_pruned(
+def test_a_file_that_an_editor_has_just_emptied_is_not_pruned(
     store_of_one: StateStore, session_file: Path, monkeypatch: pytest.MonkeyPatch, *, fresh: bool
 ) -> None:
     later(monkeypatch)
@@ -212,7 +210,7 @@ def test_a_file_that_an_editor_has_just_emptied_to_write_it_anew_is_not_pruned(
 
 @pytest.mark.skipif(system.WINDOWS, reason="modes of POSIX")
 @pytest.mark.parametrize("load", [True, False], ids=["loaded", "saved"])
-def test_what_changes_the_identity_alone_is_no_conflict(
+def test_a_change_of_the_identity_alone_is_no_conflict(
     store_of_one: StateStore, session_file: Path, *, load: bool
 ) -> None:
     session = store_of_one.load_session("s") if load else Session("u1", "s")

@@ -111,7 +111,7 @@ def test_the_temporary_file_of_a_living_thread_stays(store: StateStore, tree: Tr
 
 @pytest.mark.parametrize("windows", [False, True])
 @pytest.mark.parametrize(("age", "stale"), [(3540, False), (3660, True)])
-def test_the_temporary_file_of_a_kernel_is_swept_after_an_hour_and_on_windows_any(
+def test_a_temporary_file_of_the_kernel_is_swept_after_an_hour(
     store: StateStore, tree: Tree, monkeypatch: pytest.MonkeyPatch, age: int, *, windows: bool, stale: bool
 ) -> None:
     monkeypatch.setattr(system, "WINDOWS", windows)
@@ -238,7 +238,7 @@ def test_elsewhere_a_refused_replacement_is_not_tried_again(store: StateStore, c
 
 
 @pytest.mark.parametrize("kind", ["cache", "quarantine/20260301T080000.000000-00000000"])
-def test_what_dead_writers_left_among_the_librarys_own_files_is_swept(tree: Tree, kind: str) -> None:
+def test_the_own_directories_are_swept_too(tree: Tree, kind: str) -> None:
     left = tree.own / kind / OWN
     left.parent.mkdir(parents=True)
     left.write_bytes(b"oxios_state summ")

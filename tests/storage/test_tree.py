@@ -34,7 +34,7 @@ def test_a_category_below_a_link_is_the_one_that_the_link_leads_to(tmp_path: Pat
 
 
 @posix
-def test_what_is_not_below_the_base_or_is_behind_a_link_out_of_it_is_no_document(tmp_path: Path) -> None:
+def test_a_path_outside_the_base_or_behind_a_link_out_of_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real" / "base" / "c").mkdir(parents=True)
     (tmp_path / "linked").symlink_to("real")
     base = tmp_path / "linked" / "base"  # how one comes to the base is nobody's business

@@ -129,7 +129,7 @@ FAULTS = {
         "            self.durable and self.base in directory.parents and directory not in self._lasting\n"
         "        ):\n",
         "        while not directory.is_dir():\n",
-        "storage/test_atomic_write.py::test_a_category_that_another_made_is_synced_once_for_a_store_that_saves_into_it",
+        "storage/test_atomic_write.py::test_a_directory_created_by_another_is_synced_once",
     ),
     "unsynced-directory": Fault(
         "storage/tree",
@@ -141,19 +141,19 @@ FAULTS = {
         "storage/tree",
         '                if found != b"*\\n" and not found.strip(b"*\\n\\0"):\n',
         "                if not ignore.exists():\n",
-        "storage/test_atomic_write.py::test_the_own_directory_is_ignored_by_git_unless_the_user_says_otherwise",
+        "storage/test_atomic_write.py::test_git_ignores_the_own_directory_unless_the_user_says_otherwise",
     ),
     "own-litter": Fault(
         "storage/atomic_write",
         '    for name in ("cache", "quarantine"):\n',
         "    for name in ():\n",
-        "storage/test_temporary_files.py::test_what_dead_writers_left_among_the_librarys_own_files_is_swept",
+        "storage/test_temporary_files.py::test_the_own_directories_are_swept_too",
     ),
     "unlock-hides": Fault(
         "storage/locks",
         "    with suppress(OSError):  # what was done",
         "    if True:  # what was done",
-        "storage/test_process_locks.py::test_a_failing_unlock_hides_nothing_and_leaves_the_lock_free",
+        "storage/test_process_locks.py::test_a_failing_unlock_raises_nothing_and_leaves_the_lock_free",
     ),
     "never-locked": Fault(
         "storage/atomic_write",
@@ -246,20 +246,20 @@ FAULTS = {
         "                return True\n"
         "            self._waiting.append(woken)\n"
         "        try:\n",
-        "storage/test_locks.py::test_an_interrupt_as_a_waiter_joins_the_queue_leaves_no_place_behind",
+        "storage/test_locks.py::test_an_interrupt_while_joining_the_queue_leaves_no_place_behind",
     ),
     # What is kept in memory and in the file of summaries
     "emptied-file": Fault(
         "storage/revisions",
         "self.digest if self.identity is None else UNKNOWN)",
         "self.digest if self.identity is None else None)",
-        "storage/test_revisions.py::test_a_file_that_an_editor_has_just_emptied_to_write_it_anew_is_not_pruned",
+        "storage/test_revisions.py::test_a_file_that_an_editor_has_just_emptied_is_not_pruned",
     ),
     "same-mark": Fault(
         "storage/revisions",
         "    below = _KEPT + token % (_MICROSECOND - _KEPT)\n",
         "    below = 0\n",
-        "storage/test_revisions.py::test_a_mark_is_not_what_a_file_system_with_coarse_times_could_keep",
+        "storage/test_revisions.py::test_a_mark_does_not_survive_coarse_timestamps",
     ),
     "kept-as-changed": Fault(
         "sessions/repository",
@@ -340,32 +340,32 @@ FAULTS = {
         "storage/reads",
         "    for _ in range(_TRIES - 1):\n",
         "    for _ in range(0):\n",
-        "storage/test_nfs.py::test_a_file_that_another_machine_replaces_while_it_is_opened_is_opened_again",
+        "storage/test_nfs.py::test_a_stale_file_is_opened_again",
     ),
     "shared-delegation": Fault(
         "storage/reads",
         "    if _is_on_nfs(directory):\n        _names(directory)\n",
         "",
-        "storage/test_nfs.py::test_who_takes_a_lock_on_nfs_looks_at_all_names_once",
+        "storage/test_nfs.py::test_taking_a_lock_on_nfs_lists_the_directory_once",
     ),
     "taken-for-absent": Fault(
         "storage/reads",
         "                return True\n    return False\n",
         "                return False\n    return False\n",
-        "storage/test_nfs.py::test_a_session_that_nfs_does_not_find_while_it_is_replaced_is_there",
+        "storage/test_nfs.py::test_a_file_that_nfs_lists_but_does_not_find_exists",
     ),
     # Real disks, threads without the GIL, and mutants
     "restored-comes-back": Fault(
         "maintenance/quarantine",
         '    tree.sync(entry.content.parents[1], f"{entry.path.name} is restored")\n',
         "",
-        "storage/test_atomic_write.py::test_a_removal_is_synced_and_a_move_is_synced_first_where_it_goes",
+        "storage/test_atomic_write.py::test_a_removal_is_synced_and_a_move_is_synced_at_its_target_first",
     ),
     "anothers-name": Fault(
         "documents",
         "        self._spelling.refuse_document(path)\n        return self._tree.remove(path)\n",
         "        return self._tree.remove(path)\n",
-        "storage/test_aliases.py::test_a_change_by_the_name_of_another_document_is_refused",
+        "storage/test_aliases.py::test_a_change_through_an_alias_is_refused",
     ),
     "two-converters": Fault(
         "codec/documents",
@@ -408,38 +408,38 @@ FAULTS = {
         "storage/locks",
         '_wait_for_file(descriptor, f"{stem}.lock", deadline)',
         '_wait_for_file(descriptor, f"{stem}.turn", deadline)',
-        "storage/test_process_locks.py::test_a_failing_lock_call_names_the_very_file",
+        "storage/test_process_locks.py::test_a_failing_lock_call_names_the_lock_file",
     ),
     # A second review, and clients of NFS by turns
     "same-tick": Fault(
         "storage/reads",
         "    if not _is_on_nfs(directory):\n        return\n",
         "    return\n",
-        "storage/test_nfs.py::test_what_was_done_under_a_lock_on_nfs_has_a_time_of_its_own",
+        "storage/test_nfs.py::test_releasing_a_lock_on_nfs_moves_the_time_of_the_directory",
     ),
     "category-absent": Fault(
         "documents",
         "        reading.look_at(self._tree.directory(category))\n",
         "",
-        "storage/test_nfs.py::test_a_category_that_is_not_there_is_looked_for_from_above",
+        "storage/test_nfs.py::test_a_missing_category_is_revalidated_from_its_nearest_parent",
     ),
     "listed-and-absent": Fault(
         "storage/reads",
         "            time.sleep(_PAUSE)\n",
         "",
-        "storage/test_nfs.py::test_what_nfs_does_not_find_until_the_directory_changes_again_is_waited_for",
+        "storage/test_nfs.py::test_a_file_that_nfs_lists_but_does_not_find_is_waited_for",
     ),
     "device-again": Fault(
         "storage/reads",
         "    key = status.st_dev, status.st_ino\n",
         "    key = status.st_dev, 0\n",
-        "storage/test_nfs.py::test_the_number_of_a_device_may_be_another_file_systems_later",
+        "storage/test_nfs.py::test_a_reused_device_number_is_looked_up_again",
     ),
     "mounts-forbidden": Fault(
         "storage/nfs",
         "    except OSError:  # there is none",
         "    except FileNotFoundError:  # there is none",
-        "storage/test_nfs.py::test_a_system_that_tells_no_mounts_tells_none",
+        "storage/test_nfs.py::test_without_a_table_of_mounts_there_is_no_mount",
     ),
     "deep-and-absent": Fault(
         "storage/reads",
@@ -487,13 +487,13 @@ FAULTS = {
         "storage/tree",
         "COMMON | NO_LINK | NO_WAIT, 0o600)",
         "COMMON | NO_LINK, 0o600)",
-        "storage/test_atomic_write.py::test_what_is_in_the_place_of_the_ignore_file_stops_nothing",
+        "storage/test_atomic_write.py::test_a_pipe_in_place_of_the_gitignore_does_not_hang",
     ),
     "names-beyond-ascii": Fault(
         "storage/names",
         "        os.fsencode(component)\n",
         "        pass\n",
-        "storage/test_names.py::test_what_the_encoding_of_file_names_cannot_hold_is_refused",
+        "storage/test_names.py::test_names_beyond_the_encoding_of_file_names_are_refused",
     ),
     "sound-names-moved": Fault(
         "cli/commands",
