@@ -129,25 +129,25 @@ FAULTS = {
         "            self.durable and self.base in directory.parents and directory not in self._lasting\n"
         "        ):\n",
         "        while not directory.is_dir():\n",
-        "storage/test_atomic_write.py::test_a_directory_created_by_another_is_synced_once",
+        "storage/test_durability.py::test_a_directory_created_by_another_is_synced_once",
     ),
     "unsynced-directory": Fault(
         "storage/tree",
         "                    if made:\n",
         "                    if False:\n",
-        "storage/test_atomic_write.py::test_a_base_whose_sync_failed_is_synced_by_the_next_store",
+        "storage/test_durability.py::test_a_base_whose_sync_failed_is_synced_by_the_next_store",
     ),
     "gitignore-torn": Fault(
         "storage/tree",
         '                if found != b"*\\n" and not found.strip(b"*\\n\\0"):\n',
         "                if not ignore.exists():\n",
-        "storage/test_atomic_write.py::test_git_ignores_the_own_directory_unless_the_user_says_otherwise",
+        "storage/test_tree.py::test_git_ignores_the_own_directory_unless_the_user_says_otherwise",
     ),
     "own-litter": Fault(
         "storage/atomic_write",
         '    for name in ("cache", "quarantine"):\n',
         "    for name in ():\n",
-        "storage/test_temporary_files.py::test_the_own_directories_are_swept_too",
+        "storage/test_orphans.py::test_the_own_directories_are_swept_too",
     ),
     "unlock-hides": Fault(
         "storage/locks",
@@ -359,7 +359,7 @@ FAULTS = {
         "maintenance/quarantine",
         '    tree.sync(entry.content.parents[1], f"{entry.path.name} is restored")\n',
         "",
-        "storage/test_atomic_write.py::test_a_removal_is_synced_and_a_move_is_synced_at_its_target_first",
+        "storage/test_durability.py::test_a_removal_is_synced_and_a_move_is_synced_at_its_target_first",
     ),
     "anothers-name": Fault(
         "documents",
@@ -475,7 +475,7 @@ FAULTS = {
         "storage/tree",
         "        if error.errno in _NO_LINKS:\n",
         "        if error.errno in {errno.EPERM, errno.EACCES}:\n",
-        "storage/test_atomic_write.py::test_a_move_never_replaces_another_file",
+        "storage/test_tree.py::test_a_move_never_replaces_another_file",
     ),
     "no-locks-unsaid": Fault(
         "storage/atomic_write",
@@ -487,7 +487,7 @@ FAULTS = {
         "storage/tree",
         "COMMON | NO_LINK | NO_WAIT, 0o600)",
         "COMMON | NO_LINK, 0o600)",
-        "storage/test_atomic_write.py::test_a_pipe_in_place_of_the_gitignore_does_not_hang",
+        "storage/test_tree.py::test_a_pipe_in_place_of_the_gitignore_does_not_hang",
     ),
     "names-beyond-ascii": Fault(
         "storage/names",
