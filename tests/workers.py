@@ -35,8 +35,8 @@ def hold(base: str, category: str) -> None:
 
 def write(base: str, category: str, name: str) -> None:
     """Stay before the rename."""
-    tree = Tree(Path(base), durable=False)
-    with atomic_write.Staged(tree, tree.document(category, name, ".json"), [b"1"]):
+    path = Path(base, category, f"{name}.json")
+    with atomic_write.Staged(Tree(Path(base), durable=False), path, [b"1"]):
         say("staged")
         hear()
 
