@@ -57,7 +57,7 @@ def fields(record: Any) -> Any:
 
 
 @every_class
-def test_what_is_usual_is_made_quickly(cls: type) -> None:
+def test_records_of_the_usual_shape_are_built_at_once(cls: type) -> None:
     items = [dict(USUAL[cls]) for _ in range(3)]
     records: Any = codec.build_records(cls, items)
     assert records is not None
@@ -73,7 +73,7 @@ def test_what_is_usual_is_made_quickly(cls: type) -> None:
 @every_class
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
-def test_both_ways_agree_on_anything(cls: type, data: st.DataObject) -> None:
+def test_records_built_at_once_equal_those_that_cattrs_builds(cls: type, data: st.DataObject) -> None:
     # "Nothing is coerced": the quick way takes nothing that the slow one refuses, and makes nothing else of it.
     items: list[Any] = [dict(USUAL[cls]) for _ in range(data.draw(st.integers(1, 3)))]
     for _ in range(data.draw(st.integers(0, 2))):

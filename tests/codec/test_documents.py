@@ -205,7 +205,7 @@ def test_a_value_of_another_type_is_corrupt_and_never_coerced(where: str, key: s
 
 
 @pytest.mark.parametrize("document", [None, True, 1, 1.0, "s", [], [["id", "s"]]])
-def test_a_session_that_is_no_object_is_corrupt(document: Any) -> None:
+def test_a_session_that_is_not_an_object_is_corrupt(document: Any) -> None:
     error = refusal(document)
     assert error.json_path == "$"
     assert error.reason.startswith("an object is expected, not ")
@@ -213,7 +213,7 @@ def test_a_session_that_is_no_object_is_corrupt(document: Any) -> None:
 
 @pytest.mark.parametrize("key", ["user_messages", "agent_responses", "trajectory_steps"])
 @pytest.mark.parametrize("record", [None, 1, "content", []])
-def test_a_record_that_is_no_object_is_corrupt(key: str, record: Any) -> None:
+def test_a_record_that_is_not_an_object_is_corrupt(key: str, record: Any) -> None:
     document = full_document()
     document[key].append(record)
     error = refusal(document)
@@ -221,7 +221,7 @@ def test_a_record_that_is_no_object_is_corrupt(key: str, record: Any) -> None:
     assert error.reason.startswith("an object is expected, not ")
 
 
-def test_all_faults_of_a_document_are_told_at_once() -> None:
+def test_an_error_names_all_faults_of_a_session() -> None:
     document = full_document()
     document["user_id"] = 1
     document["user_messages"] += [{"content": "x"}, {"content": None, "timestamp": "2026-03-01T08:00:00Z"}]
@@ -236,7 +236,7 @@ def test_all_faults_of_a_document_are_told_at_once() -> None:
 
 
 @both_engines
-def test_what_is_empty_is_written_or_left_out_as_the_table_says() -> None:
+def test_empty_values_are_written_or_omitted_as_the_table_says() -> None:
     session = Session("u", "s", created_at=NOON)
     session.agent_responses.append(AgentResponse("hi", timestamp=NOON))
     assert bytes(incremental.encode(session, PATH)).decode() == (
@@ -261,7 +261,7 @@ def test_what_is_empty_is_written_or_left_out_as_the_table_says() -> None:
     )
 
 
-def test_the_keys_are_written_in_the_order_of_the_table_however_they_were_found() -> None:
+def test_keys_are_written_in_the_order_of_the_table() -> None:
     document = full_document()
     shuffled = dict(reversed(document.items()))
     for key in ("user_messages", "agent_responses", "trajectory_steps"):
@@ -315,14 +315,14 @@ def test_unknown_keys_do_not_disturb_a_change() -> None:
     assert "active_seed_id" not in document
 
 
-def test_an_unknown_key_never_takes_the_place_of_a_known_one() -> None:
+def test_extra_cannot_replace_a_known_key() -> None:
     session = decode(full_document())
     session.extra["user_id"] = "somebody else"
     with pytest.raises(UnsupportedValueError, match=r"\$\.user_id: 'extra' must not hold what is a field"):
         bytes(incremental.encode(session, PATH))
 
 
-def test_a_hook_of_the_users_does_not_change_the_kernels_documents() -> None:
+def test_a_users_hook_does_not_change_the_kernels_documents() -> None:
     document = full_document()
     hooks = oxios_state.converter.copy()
     oxios_state.converter.register_unstructure_hook(datetime, lambda moment: moment.strftime("%d.%m.%Y"))
@@ -377,7 +377,7 @@ def test_a_record_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bytes(incremental.encode(unpickled, PATH)) == bytes(incremental.encode(session, PATH))
 
 
-def test_what_is_made_of_a_record_is_written_afresh() -> None:
+def test_a_replaced_record_is_encoded_again() -> None:
     session = decode(full_document())
     session._source = Revision(None, incremental.encode(session, PATH))
     session.user_messages[0] = attrs.evolve(session.user_messages[0], content="changed")
@@ -396,7 +396,7 @@ def test_a_session_in_any_document_is_written_and_read_as_in_its_own(changes: di
     assert codec.decode_json(raw, Session, PATH) == session
 
 
-def test_the_converter_of_all_stores_gives_a_session_id_as_a_plain_string() -> None:
+def test_the_converter_unstructures_a_session_id_as_a_plain_string() -> None:
     # Serialisers of exact types refuse any other.
     assert type(oxios_state.converter.unstructure(SessionId("s"))) is str
 

@@ -120,7 +120,7 @@ def change(draw: Any, session: Session) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_whatever_is_done_between_saves_the_text_is_that_of_a_fresh_encoding(data: st.DataObject) -> None:
+def test_the_text_equals_a_fresh_encoding_after_any_changes(data: st.DataObject) -> None:
     session = Session("u", "s", created_at=NOON)
     for _ in range(data.draw(st.integers(1, 12))):
         for _ in range(data.draw(st.integers(0, 3))):
@@ -142,7 +142,7 @@ def test_whatever_is_done_between_saves_the_text_is_that_of_a_fresh_encoding(dat
 
 
 @pytest.mark.parametrize("zones", [[UTC], [ELSEWHERE], [UTC, ELSEWHERE]])
-def test_after_many_saves_the_pieces_are_few_and_right(zones: list[timezone]) -> None:
+def test_many_saves_leave_few_segments(zones: list[timezone]) -> None:
     session = Session("u", "s", created_at=NOON)
     text = save(session)
     for number in range(100):
@@ -156,7 +156,7 @@ def test_after_many_saves_the_pieces_are_few_and_right(zones: list[timezone]) ->
     assert list(text.decode(PATH)[0].user_messages) == session.user_messages
 
 
-def test_what_is_written_again_is_only_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_new_records_are_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[Any] = []
     document = codec.record_document
 
@@ -177,7 +177,7 @@ def test_what_is_written_again_is_only_what_is_new(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("key", CLASSES)
-def test_a_fault_in_what_is_new_is_told_with_its_place_among_all(key: str) -> None:
+def test_the_path_of_a_fault_counts_all_records(key: str) -> None:
     session = Session("u", "s")
     sound, bad = CLASSES[key]("x", **{"tool_args": 1} if key == "trajectory_steps" else {}), {"x": {1}}
     getattr(session, key).extend([sound, sound])
@@ -197,7 +197,7 @@ def store(tmp_path: Path) -> StateStore:
 
 
 @pytest.mark.parametrize("most", [0, 1, 7, 100, 10**6])
-def test_a_system_that_writes_less_than_it_is_given_gets_the_rest(
+def test_partial_writes_are_continued(
     store: StateStore, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     session = Session("u", "s", user_messages=[UserMessage(f"m{number}") for number in range(20)])
@@ -228,7 +228,7 @@ def test_any_number_of_pieces_is_written(store: StateStore, count: int) -> None:
     assert path.read_bytes() == b"".join(pieces)
 
 
-def test_a_system_without_writev_writes_the_pieces_all_the_same(
+def test_pieces_are_written_without_writev(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lacking = {name: value for name, value in vars(os).items() if name != "writev"}

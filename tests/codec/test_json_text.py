@@ -136,7 +136,7 @@ CYCLE.append(CYCLE)
         (CYCLE, "$" + "[0]" * 127, "nested deeper than 127 levels"),
     ],
 )
-def test_what_the_kernel_could_not_read_back_is_refused_with_its_path(value: Any, where: str, reason: str) -> None:
+def test_a_value_that_the_kernel_could_not_read_is_refused_with_its_path(value: Any, where: str, reason: str) -> None:
     with pytest.raises(UnsupportedValueError) as caught:
         json_text.encode(value, PATH)
     error = caught.value
@@ -164,7 +164,7 @@ def test_127_levels_are_written_and_read_and_128_are_refused(innermost: Any) -> 
 
 @both_engines
 @pytest.mark.parametrize("depth", [1_000, 100_000])
-def test_nesting_without_end_is_corrupt_and_no_recursion_error(depth: int) -> None:
+def test_very_deep_nesting_is_corrupt_and_not_a_recursion_error(depth: int) -> None:
     with pytest.raises(CorruptStateError, match="nested deeper than 127 levels"):
         json_text.decode(b"[" * depth + b"]" * depth, PATH)
 
@@ -260,7 +260,7 @@ def test_malformed_text_is_corrupt_with_its_line_and_column(raw: bytes, line: in
 @pytest.mark.parametrize(
     "raw", [b"[1,]", b'{"a": 1,}', b"[,]", b'{"a"}', b"{1: 2}", b"1.", b".5", b"0x1", b"tru", b"//"]
 )
-def test_what_only_other_dialects_take_is_corrupt(raw: bytes) -> None:
+def test_other_dialects_of_json_are_corrupt(raw: bytes) -> None:
     with pytest.raises(CorruptStateError, match=r"^memory/facts\.json: line 1, column \d: "):
         json_text.decode(raw, PATH)
 
@@ -294,7 +294,7 @@ def test_markdown_is_utf_8_without_any_translation() -> None:
         json_text.decode_text("é\naé".encode() + b"\xff", PATH)
 
 
-def test_orjson_is_optional_and_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_orjson_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def missing(name: str) -> None:

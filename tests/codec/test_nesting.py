@@ -58,7 +58,7 @@ def document(place: str, depth: int, *, objects: bool) -> dict[str, Any]:
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("objects", [True, False], ids=["objects", "arrays"])
 @pytest.mark.parametrize("place", PLACES)
-def test_a_hundred_and_twenty_seven_levels_are_read_and_written_and_one_more_is_not(
+def test_a_session_may_be_127_levels_deep(
     place: str, *, objects: bool
 ) -> None:
     session = codec.decode_session(json.dumps(document(place, 127, objects=objects)).encode(), PATH)
@@ -72,7 +72,7 @@ def test_a_hundred_and_twenty_seven_levels_are_read_and_written_and_one_more_is_
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("place", [place for place in PLACES if place != "metadata"])
-def test_what_is_too_deep_to_be_read_back_is_not_written(place: str) -> None:
+def test_a_session_that_is_too_deep_is_not_written(place: str) -> None:
     keys, _ = PLACES[place]
     session = codec.decode_session(json.dumps(document(place, 127, objects=True)).encode(), PATH)
     deeper: Any = [[]]

@@ -103,7 +103,7 @@ def test_a_session_that_the_kernel_could_not_load_is_refused(changes: Any, where
 
 @pytest.mark.parametrize("key", ["user_messages", "agent_responses", "trajectory_steps"])
 @pytest.mark.parametrize("record", ["text", {"content": "x"}, None, Session("u")])
-def test_what_was_put_among_the_records_in_place_is_refused(key: str, record: Any) -> None:
+def test_an_array_with_other_objects_than_its_records_is_refused(key: str, record: Any) -> None:
     session = make_session()
     getattr(session, key).append(record)
     with pytest.raises(UnsupportedValueError, match=r" belongs here, not ") as caught:
@@ -135,7 +135,7 @@ def test_json_that_is_too_deep_for_the_kernel_is_refused_however_deep(depth: int
     assert (caught.value.path, caught.value.json_path) == (PATH, "$" + "[0]" * 127)
 
 
-def test_json_that_holds_itself_is_refused() -> None:
+def test_self_referencing_json_is_refused() -> None:
     value: dict[str, Any] = {}
     value["me"] = value
     with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels") as caught:
@@ -143,7 +143,7 @@ def test_json_that_holds_itself_is_refused() -> None:
     assert caught.value.json_path == "$" + ".me" * 127
 
 
-def test_what_holds_itself_many_times_is_refused_by_the_converter_at_once() -> None:
+def test_the_converter_refuses_a_self_referencing_document_at_once() -> None:
     endless: dict[str, Any] = {}
     endless |= dict.fromkeys("ab", endless)
     document = oxios_state.converter.unstructure(make_session()) | {"new": endless}
@@ -159,7 +159,7 @@ def test_encoding_changes_nothing() -> None:
 
 
 @pytest.mark.skipif(sys.version_info[:3] == (3, 13, 0), reason="CPython 3.13.0 dies of the recursion in cattrs' code")
-def test_a_class_that_holds_itself_is_refused() -> None:
+def test_a_self_referencing_class_is_refused() -> None:
     @attrs.define
     class Node:
         next: Any = None
@@ -183,7 +183,7 @@ def test_a_class_whose_hook_recurses_too_deep_is_refused() -> None:
         codec.encode_json(Endless(), PATH)
 
 
-def test_a_deep_stack_of_the_callers_is_not_taken_for_a_deep_document(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deep_stack_is_not_mistaken_for_a_deep_document(monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(_: str) -> None:
         raise RecursionError
 
@@ -205,13 +205,13 @@ def test_a_session_that_is_nested_far_too_deep_is_refused_in_the_same_words(dept
     assert (caught.value.reason, caught.value.json_path) == ("nested deeper than 127 levels", None)
 
 
-def test_a_document_that_is_all_wrong_tells_twenty_faults() -> None:
+def test_an_error_names_twenty_faults_at_most() -> None:
     with pytest.raises(CorruptStateError) as caught:
         codec.decode_json(b"[" + b"null, " * 1000 + b"1]", list[int], PATH)
     assert caught.value.reason.count("an integer is expected, not null") == 20
 
 
-def test_a_session_with_faults_in_several_arrays_tells_twenty_of_them() -> None:
+def test_an_error_of_a_session_names_twenty_faults_at_most() -> None:
     document = {"id": "s", "user_id": "u", "created_at": "2026-03-01T12:00:00Z", "updated_at": "2026-03-01T12:00:00Z"}
     arrays = {"user_messages": [None] * 15, "agent_responses": [None] * 15}
     with pytest.raises(CorruptStateError) as caught:
@@ -226,13 +226,13 @@ def test_a_session_with_faults_in_several_arrays_tells_twenty_of_them() -> None:
     [codec.decode_session, codec.decode_named, lambda raw, path: codec.decode_json(raw, dict[str, int], path)],
     ids=["session", "named", "json"],
 )
-def test_an_error_names_the_file_whatever_is_wrong_in_it(decode: Callable[[bytes, Path], object], raw: bytes) -> None:
+def test_every_error_names_the_file(decode: Callable[[bytes, Path], object], raw: bytes) -> None:
     with pytest.raises(CorruptStateError) as caught:
         decode(raw, PATH)
     assert caught.value.path == PATH
 
 
-def test_a_session_under_the_name_of_another_is_refused_and_the_error_names_both() -> None:
+def test_a_session_in_a_file_of_another_name_is_refused() -> None:
     raw = bytes(incremental.encode(make_session(), PATH))
     assert codec.decode_named(raw, PATH).id == "s"
     with pytest.raises(CorruptStateError) as caught:
@@ -241,7 +241,7 @@ def test_a_session_under_the_name_of_another_is_refused_and_the_error_names_both
 
 
 @pytest.mark.parametrize("error", [KeyError("another"), ValueError("text")])
-def test_an_error_of_a_hook_is_told_in_its_own_words_and_is_no_missing_key(error: Exception) -> None:
+def test_an_error_of_a_hook_keeps_its_text_and_is_not_a_missing_key(error: Exception) -> None:
     def structure(value: object, _: object) -> Picky:
         raise error
 
@@ -254,7 +254,7 @@ def test_an_error_of_a_hook_is_told_in_its_own_words_and_is_no_missing_key(error
     assert (caught.value.json_path, caught.value.reason) == ("$.text", "the key is missing")
 
 
-def test_a_fault_is_told_in_300_characters_at_most() -> None:
+def test_a_fault_is_described_in_300_characters_at_most() -> None:
     class Stage(Enum):
         PLAN = "plan"
 
@@ -264,7 +264,7 @@ def test_a_fault_is_told_in_300_characters_at_most() -> None:
     assert len(caught.value.reason) == 300
 
 
-def test_a_recursion_error_of_a_hook_passes() -> None:
+def test_a_recursion_error_of_a_hook_propagates() -> None:
     class Endless:
         pass
 

@@ -53,7 +53,7 @@ FAULTS = {
         "codec/documents",
         "    made = make_converter()\n    made.register_unstructure_hook(Session",
         "    made = converter()\n    made.register_unstructure_hook(Session",
-        "codec/test_documents.py::test_a_hook_of_the_users_does_not_change_the_kernels_documents",
+        "codec/test_documents.py::test_a_users_hook_does_not_change_the_kernels_documents",
     ),
     "subclass-cut": Fault(
         "sessions/repository",
@@ -65,13 +65,13 @@ FAULTS = {
         "codec/converter",
         "MOST_FAULTS = 20\n",
         "MOST_FAULTS = 10**9\n",
-        "codec/test_refusals.py::test_a_document_that_is_all_wrong_tells_twenty_faults",
+        "codec/test_refusals.py::test_an_error_names_twenty_faults_at_most",
     ),
     "callers-stack": Fault(
         "codec/json_text",
         "        if _brackets_deep(text) <= DEEPEST:\n",
         "        if False:\n",
-        "codec/test_refusals.py::test_a_deep_stack_of_the_callers_is_not_taken_for_a_deep_document",
+        "codec/test_refusals.py::test_a_deep_stack_is_not_mistaken_for_a_deep_document",
     ),
     "engines-differ": Fault(
         "codec/documents",
@@ -83,7 +83,7 @@ FAULTS = {
         "model/immutable",
         " or id(value) in around:",
         ":",
-        "model/test_immutable.py::test_what_holds_itself_many_times_is_left_to_be_refused_on_saving",
+        "model/test_immutable.py::test_saving_rejects_a_self_referencing_value",
     ),
     # Directories
     "directory-leaks": Fault(
@@ -301,7 +301,7 @@ FAULTS = {
         "codec/documents",
         "lambda value, _: _structure_at_once(value, cls)",
         "lambda value, _: _kernel().structure(value, cls)",
-        "model/test_records.py::test_what_a_caller_structures_is_his_to_change_later",
+        "model/test_records.py::test_a_structured_session_does_not_depend_on_its_document",
     ),
     "listing-makes": Fault(
         "sessions/summarycache",
@@ -402,7 +402,7 @@ FAULTS = {
         "codec/documents",
         "    made.register_unstructure_hook(SessionId, str)\n",
         "",
-        "codec/test_documents.py::test_the_converter_of_all_stores_gives_a_session_id_as_a_plain_string",
+        "codec/test_documents.py::test_the_converter_unstructures_a_session_id_as_a_plain_string",
     ),
     "other-lock-named": Fault(
         "storage/locks",
@@ -547,7 +547,7 @@ FAULTS = {
         "model/values",
         "        if len(level) > _MANY:",
         "        if False:",
-        "codec/test_refusals.py::test_what_holds_itself_many_times_is_refused_by_the_converter_at_once",
+        "codec/test_refusals.py::test_the_converter_refuses_a_self_referencing_document_at_once",
     ),
 }
 
