@@ -1,3 +1,5 @@
+"""The converter: types that survive, and the places of faults."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -194,10 +196,10 @@ def test_a_class_with_fields_of_all_types_survives() -> None:
     ],
 )
 def test_a_value_survives_as_its_type(value: Any, type: Any) -> None:
-    found = round_trip(value, type)
-    assert found == value
-    assert found.__class__ is value.__class__
-    assert repr(found) == repr(value)
+    decoded = round_trip(value, type)
+    assert decoded == value
+    assert decoded.__class__ is value.__class__
+    assert repr(decoded) == repr(value)
 
 
 def test_equal_sets_are_equal_bytes() -> None:
@@ -242,9 +244,9 @@ def test_an_error_names_all_faults() -> None:
     error = refusal({"center": {"x": "1", "y": "2"}, "radius": None}, Circle)
     assert error.json_path == "$.center.x"
     assert error.reason == (
-        "an integer is expected, not a string"
-        "; $.center.y: a number is expected, not a string"
-        "; $.radius: a number is expected, not null"
+        "expected an integer, not a string"
+        "; $.center.y: expected a number, not a string"
+        "; $.radius: expected a number, not null"
     )
 
 

@@ -1,3 +1,5 @@
+"""Errors of the codec: values that the kernel could not load, and documents with faults."""
+
 from __future__ import annotations
 
 import copy
@@ -35,7 +37,7 @@ both_engines = pytest.mark.usefixtures("engine")
 
 
 def make_session(**changes: Any) -> Session:
-    """Make a session with one record of each kind."""
+    """Return a session with one record of each kind."""
     session = Session("u", "s")
     session.add_user_message("hello")
     session.add_agent_response(AgentResponse("hi"))
@@ -55,7 +57,7 @@ class Note:
 
 
 class Picky:
-    """What a hook of the user's makes, or refuses."""
+    """A class that a user's hook builds, or refuses to."""
 
 
 @attrs.define
@@ -106,22 +108,9 @@ def test_a_session_that_the_kernel_could_not_load_is_refused(changes: Any, where
 def test_an_array_with_other_objects_than_its_records_is_refused(key: str, record: Any) -> None:
     session = make_session()
     getattr(session, key).append(record)
-    with pytest.raises(UnsupportedValueError, match=r" belongs here, not ") as caught:
+    with pytest.raises(UnsupportedValueError, match=r"expected [A-Z]\w+, not ") as caught:
         bytes(incremental.encode(session, PATH))
     assert caught.value.json_path == f"$.{key}[1]"
-
-
-@both_engines
-def test_nesting_counts_from_the_document() -> None:
-    deepest: Any = 1
-    for _ in range(125):  # the session and its metadata are the other two
-        deepest = [deepest]
-    session = make_session(metadata={"m": deepest})
-    assert codec.decode_session(bytes(incremental.encode(session, PATH)), PATH) == session
-    session.metadata["m"] = [deepest]
-    with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels") as caught:
-        bytes(incremental.encode(session, PATH))
-    assert caught.value.json_path == "$.metadata.m" + "[0]" * 125
 
 
 @both_engines
@@ -187,8 +176,8 @@ def test_a_deep_stack_is_not_mistaken_for_a_deep_document(monkeypatch: pytest.Mo
     def decode(_: str) -> None:
         raise RecursionError
 
-    monkeypatch.setattr(json_text, "_orjson", lambda: None)
-    monkeypatch.setattr(json_text, "_json_decoder", lambda: SimpleNamespace(decode=decode))
+    monkeypatch.setattr(json_text, "_orjson", None)
+    monkeypatch.setattr(json_text, "_decoder", SimpleNamespace(decode=decode))
     with pytest.raises(RecursionError):
         json_text.decode(b'{"[[[": [{"a": "]"}]}', PATH)
     with pytest.raises(CorruptStateError, match="nested deeper than 127"):
@@ -196,7 +185,7 @@ def test_a_deep_stack_is_not_mistaken_for_a_deep_document(monkeypatch: pytest.Mo
 
 
 @both_engines
-@pytest.mark.parametrize("depth", [499, 501, 1022, 10_000])  # two levels are around it
+@pytest.mark.parametrize("depth", [499, 501, 1022, 10_000])  # inside two more levels
 def test_a_session_that_is_nested_far_too_deep_is_refused_in_the_same_words(depth: int) -> None:
     nested = "[" * depth + "]" * depth
     raw = f'{{"id": "s", "user_id": 5, "created_at": "", "updated_at": "", "metadata": {{"a": {nested}}}}}'
@@ -208,7 +197,7 @@ def test_a_session_that_is_nested_far_too_deep_is_refused_in_the_same_words(dept
 def test_an_error_names_twenty_faults_at_most() -> None:
     with pytest.raises(CorruptStateError) as caught:
         codec.decode_json(b"[" + b"null, " * 1000 + b"1]", list[int], PATH)
-    assert caught.value.reason.count("an integer is expected, not null") == 20
+    assert caught.value.reason.count("expected an integer, not null") == 20
 
 
 def test_an_error_of_a_session_names_twenty_faults_at_most() -> None:
@@ -216,7 +205,7 @@ def test_an_error_of_a_session_names_twenty_faults_at_most() -> None:
     arrays = {"user_messages": [None] * 15, "agent_responses": [None] * 15}
     with pytest.raises(CorruptStateError) as caught:
         codec.decode_session(json.dumps(document | arrays).encode(), PATH)
-    assert caught.value.reason.count("an object is expected, not null") == 20
+    assert caught.value.reason.count("expected an object, not null") == 20
 
 
 @both_engines
@@ -237,7 +226,7 @@ def test_a_session_in_a_file_of_another_name_is_refused() -> None:
     assert codec.decode_named(raw, PATH).id == "s"
     with pytest.raises(CorruptStateError) as caught:
         codec.decode_named(raw, Path("sessions/other.json"))
-    assert str(caught.value) == "sessions/other.json: $.id: the id is 's', but the file is 'other''s"
+    assert str(caught.value) == "sessions/other.json: $.id: the id is 's', but the file is named 'other'"
 
 
 @pytest.mark.parametrize("error", [KeyError("another"), ValueError("text")])
