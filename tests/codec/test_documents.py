@@ -457,6 +457,7 @@ def test_records_of_the_usual_shape_are_built_at_once(array: str) -> None:
     items = [dict(USUAL[array]) for _ in range(3)]
     records: Any = codec.build_records(array, items)
     assert records is not None
+    assert all(record._unread is not None for record in records)  # no field is created before it is read
     assert list(map(fields, records)) == [fields(structured(array, item)) for item in items]
     assert len({id(record) for record in records}) == 3
     if array == "trajectory_steps":

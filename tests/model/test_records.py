@@ -1,4 +1,4 @@
-"""Records that the codec creates are filled when they are first read; until then and after, they behave like others."""
+"""Records are immutable values. Those that the codec creates are filled late, and behave like all others."""
 
 from __future__ import annotations
 
@@ -14,13 +14,30 @@ from typing import Any
 import attrs
 import pytest
 
-from oxios_state import Session, TrajectoryStepRecord, converter
+from oxios_state import (
+    AgentResponse,
+    PruneConfig,
+    Session,
+    SessionSummary,
+    Timestamp,
+    TrajectoryStepRecord,
+    UserMessage,
+    converter,
+)
 from oxios_state.codec import documents as codec
 from oxios_state.model import records, timestamps
 from oxios_state.model.records import RECORD_TYPES
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TIME = "2026-03-01T12:00:00Z"
+STAMP = Timestamp(2026, 3, 1, 12, tzinfo=UTC, nanosecond=7)
+RECORDS: list[Any] = [
+    UserMessage("hello", timestamp=STAMP, extra={"a": [1]}),
+    AgentResponse("hi", seed_id="s", evaluation_passed=False, timestamp=NOON, seed_id_absent=True),
+    TrajectoryStepRecord("grep", {"a": [1]}, "out", 12, is_error=True, tool_call_id="call", timestamp=NOON),
+    SessionSummary("s", "u", 1, None, "p", "t", NOON, STAMP),
+    PruneConfig(5, 1.5),
+]
 ITEMS: dict[str, dict[str, Any]] = {
     "user_messages": {"content": "hello", "timestamp": TIME},
     "agent_responses": {
@@ -42,6 +59,51 @@ ITEMS: dict[str, dict[str, Any]] = {
     },
 }
 each_array = pytest.mark.parametrize("array", ITEMS)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+def test_a_record_is_immutable_equal_by_value_and_hashable(record: Any) -> None:
+    for name in attrs.asdict(record, recurse=False):
+        with pytest.raises(AttributeError):
+            setattr(record, name, None)
+    with pytest.raises(AttributeError):
+        record.another = 1
+    twin = pickle.loads(pickle.dumps(record))
+    assert twin is not record
+    assert twin == record
+    assert hash(twin) == hash(record)
+    assert repr(twin) == repr(record)
+
+
+def test_records_differ_where_a_field_differs() -> None:
+    message, response, step = RECORDS[:3]
+    for record, changes in (
+        (message, {"content": "x", "timestamp": NOON, "extra": {}}),
+        (
+            response,
+            {"content": "x", "session_id": "x", "seed_id": None, "phase_reached": "x", "evaluation_passed": None},
+        ),
+        (step, {"tool_name": "x", "tool_args": None, "output_summary": "", "duration_ms": 1, "is_error": False}),
+    ):
+        for name, value in changes.items():
+            assert attrs.evolve(record, **{name: value}) != record
+    assert attrs.evolve(response, seed_id_absent=False) == response
+    assert message != response
+
+
+def test_records_have_the_defaults_of_the_contract() -> None:
+    before = datetime.now(UTC)
+    message, response, step = UserMessage("a"), AgentResponse("b"), TrajectoryStepRecord("t", None)
+    assert before <= message.timestamp <= response.timestamp <= step.timestamp <= datetime.now(UTC)
+    assert (message.content, message.extra) == ("a", {})
+    assert (response.session_id, response.seed_id, response.phase_reached, response.evaluation_passed) == (None,) * 4
+    assert (response.content, response.seed_id_absent) == ("b", False)
+    assert (step.tool_args, step.output_summary, step.duration_ms, step.is_error) == (None, "", 0, False)
+    assert step.tool_call_id == ""
+    assert TrajectoryStepRecord("t", {}, "out", 2**64 - 1, is_error=True, tool_call_id="id").duration_ms == 2**64 - 1
+
+
+# Filled late.
 
 
 def unread(array: str) -> Any:
