@@ -1,4 +1,4 @@
-"""Revisions: whether a file still has the content that it had."""
+"""Revisions: a file's content at one moment, compared with what the file contains later."""
 
 from __future__ import annotations
 
@@ -6,31 +6,35 @@ import copy
 
 import pytest
 
-from oxios_state.model.revision import Revision
+from oxios_state.model.revision import Identity, Revision
 
-IDENTITY = (1, 2, 3, 4, 5)
-
-
-def test_a_revision_matches_its_content_only() -> None:
-    for revision in (Revision(IDENTITY, (b"ab", b"c")), Revision(None, (), Revision(None, (b"abc",)).digest)):
-        assert revision.matches(b"abc")
-        assert not revision.matches(b"ab")
-        assert not revision.matches(b"")
+IDENTITY: Identity = (1, 2, 3, 4, 5)
 
 
-@pytest.mark.parametrize("content", [b"", b"abc"])
-def test_without_text_a_digest_is_kept_where_the_identity_cannot_be_trusted(content: bytes) -> None:
-    revision = Revision(None, (content,), category="archive").without_text()
-    assert (revision.text, revision.category) == ((), "archive")
-    assert revision.matches(content)
-    assert not revision.matches(b"abcd")
-    assert not Revision(IDENTITY, (content,)).without_text().matches(content)
+@pytest.mark.parametrize("pieces", [[b"ab", b"c"], (b"abc",), [b"", b"a", b"bc"]])
+def test_a_revision_matches_its_content_only(pieces: list[bytes]) -> None:
+    revision = Revision(None, pieces)
+    for same in (revision, Revision(None, (), revision.digest), revision.without_text()):
+        assert same.matches(b"abc")
+        assert not same.matches(b"abd")
+        assert not same.matches(b"")
 
 
-def test_a_copy_of_a_revision_is_the_same_object() -> None:
-    revision = Revision(IDENTITY, (b"abc",))
+def test_the_digest_is_that_of_the_bytes_however_they_are_cut() -> None:
+    assert Revision(None, [b"ab", b"c"]).digest == Revision(None, [b"abc"]).digest
+    assert Revision(None, [b"abc"]).digest != Revision(None, [b"abd"]).digest
+
+
+def test_a_revision_without_its_text_keeps_a_digest_only_where_the_identity_is_not_trusted() -> None:
+    trusted, untrusted = (
+        Revision(identity, [b"abc"], category="archive").without_text() for identity in (IDENTITY, None)
+    )
+    assert (trusted.identity, trusted.text, trusted.digest, trusted.category) == (IDENTITY, (), b"", "archive")
+    assert (untrusted.identity, untrusted.text, untrusted.category) == (None, (), "archive")
+    assert untrusted.digest == Revision(None, [b"abc"]).digest
+
+
+def test_a_revision_is_immutable_and_so_its_own_copy() -> None:
+    revision = Revision(IDENTITY, [b"abc"])
     assert copy.copy(revision) is copy.deepcopy(revision) is revision
-
-
-def test_the_repr_of_a_revision_has_no_content() -> None:
-    assert repr(Revision(IDENTITY, (b"abc",))) == "Revision((1, 2, 3, 4, 5))"
+    assert repr(revision) == "Revision((1, 2, 3, 4, 5))"
