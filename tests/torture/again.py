@@ -529,19 +529,19 @@ FAULTS = {
         "maintenance/probe",
         '            return [Finding("directory"',
         '            raise\n            return [Finding("directory"',
-        "maintenance/test_probe.py::test_that_nothing_can_be_made_in_a_directory_is_found_beside_what_is_wrong_with_its_files",
+        "maintenance/test_probe.py::test_check_reports_an_unwritable_directory_beside_corrupt_files",
     ),
     "probe-stays": Fault(
         "maintenance/scratch",
         "            if _is_old(other):\n",
         "            if False:\n",
-        "maintenance/test_probe.py::test_what_a_killed_probe_left_goes_with_the_next_when_it_is_an_hour_old",
+        "maintenance/test_probe.py::test_directories_of_killed_probes_are_removed_after_an_hour",
     ),
     "script-killed-alone": Fault(
         "maintenance/probe_process",
         '_END = getattr(os, "killpg", os.kill)',
         "_END = os.kill",
-        "maintenance/test_probe.py::test_an_interpreter_may_be_a_script_that_starts_it",
+        "maintenance/test_probe.py::test_the_interpreter_may_be_a_script_that_starts_python",
     ),
     "holds-itself-twice": Fault(
         "model/values",
