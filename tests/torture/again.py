@@ -120,7 +120,7 @@ FAULTS = {
         "maintenance/quarantine",
         'quote_from_bytes(os.fsencode(os.path.relpath(path, tree.base)), safe="/ ")',
         "os.path.relpath(path, tree.base)",
-        "maintenance/test_quarantine.py::test_a_name_that_is_not_utf8_can_be_moved_away_and_back",
+        "maintenance/test_quarantine.py::test_a_name_that_is_not_utf8_can_be_quarantined_and_restored",
     ),
     # Power cuts, failing system calls, killed writers
     "anothers-directory": Fault(
@@ -171,7 +171,7 @@ FAULTS = {
         "maintenance/check",
         "tree.walk(failures.append)",
         "tree.walk()",
-        "maintenance/test_check.py::test_a_base_that_cannot_be_listed_is_not_taken_for_a_sound_one",
+        "maintenance/test_check.py::test_an_unreadable_base_is_not_reported_as_sound",
     ),
     "replaced-unread": Fault(
         "maintenance/replacing",
@@ -181,13 +181,13 @@ FAULTS = {
         "    except PermissionError:\n"
         "        return None\n"
         "    if raw is not None:\n",
-        "maintenance/test_replaced.py::test_what_may_not_be_read_is_not_replaced_and_that_is_said",
+        "maintenance/test_quarantine.py::test_an_unreadable_document_is_not_replaced",
     ),
     "replaced-without-copy": Fault(
         "storage/reads",
         "        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:\n            raise\n",
         "",
-        "maintenance/test_replaced.py::test_what_may_be_corrupt_is_not_replaced_while_that_cannot_be_told",
+        "maintenance/test_quarantine.py::test_a_document_is_not_replaced_if_its_status_is_unknown",
     ),
     # Two at once
     "archived-into-itself": Fault(
@@ -212,7 +212,7 @@ FAULTS = {
         "sessions/repository",
         "codec.decode_named, known",
         "codec.decode_session, known",
-        "maintenance/test_replaced.py::test_a_save_over_the_session_of_another_id_keeps_it",
+        "maintenance/test_quarantine.py::test_a_save_copies_a_session_of_another_id_to_quarantine",
     ),
     "prune-of-nothing": Fault(
         "sessions/pruning",
@@ -463,7 +463,7 @@ FAULTS = {
         "maintenance/replacing",
         "            if reading.read(path) == content:",
         "            if False:",
-        "maintenance/test_replaced.py::test_a_save_over_a_corrupt_document_that_fails_leaves_no_copy",
+        "maintenance/test_quarantine.py::test_a_failed_save_over_a_corrupt_document_leaves_no_copy",
     ),
     "locked-out-by-root": Fault(
         "sessions/summarycache",
@@ -505,7 +505,7 @@ FAULTS = {
         "storage/tree",
         'if directory == str(self.base) else {".git"}',
         "if directory == str(self.base) else set()",
-        "maintenance/test_check.py::test_what_git_keeps_is_no_state",
+        "maintenance/test_check.py::test_git_directories_are_skipped",
     ),
     "moved-without-lock": Fault(
         "documents",
@@ -517,13 +517,13 @@ FAULTS = {
         "maintenance/quarantine",
         "        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}:\n",
         "        if True:\n",
-        "maintenance/test_quarantine.py::test_a_strangers_file_beside_what_is_restored_stays",
+        "maintenance/test_quarantine.py::test_restore_leaves_foreign_files_in_the_entry",
     ),
     "nowhere-unfound": Fault(
         "maintenance/check",
         "    elif os.path.isdir(path) or _is_in_the_way(tree, path):\n",
         "    elif os.path.isdir(path):\n",
-        "maintenance/test_check.py::test_every_fault_is_found_with_its_kind_its_place_and_its_reason",
+        "maintenance/test_check.py::test_each_problem_has_its_kind_path_and_reason",
     ),
     "probe-hides-files": Fault(
         "maintenance/probe",
