@@ -203,6 +203,24 @@ def truth(base_of_two: Path, summary_file: Path, listed: Callable[[StateStore], 
 
 
 @pytest.fixture
+def before_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], object]], None]:
+    """Set a function that is called with the category each time before its lock is taken."""
+
+    def call_before_lock(callback: Callable[[str], object]) -> None:
+        hold = CategoryLocks.hold
+
+        def call_and_hold(
+            locks: CategoryLocks, category: str, timeout: float | None = None
+        ) -> AbstractContextManager[None]:
+            callback(category)
+            return hold(locks, category, timeout)
+
+        monkeypatch.setattr(CategoryLocks, "hold", call_and_hold)
+
+    return call_before_lock
+
+
+@pytest.fixture
 def held_by_another() -> Callable[[StateStore, str], AbstractContextManager[object]]:
     """A block in which another thread holds a category's lock."""
 
@@ -225,24 +243,6 @@ def held_by_another() -> Callable[[StateStore, str], AbstractContextManager[obje
             thread.join()
 
     return hold
-
-
-@pytest.fixture
-def before_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], object]], None]:
-    """Set a function that is called with the category each time before its lock is taken."""
-
-    def call_before_lock(callback: Callable[[str], object]) -> None:
-        hold = CategoryLocks.hold
-
-        def call_and_hold(
-            locks: CategoryLocks, category: str, timeout: float | None = None
-        ) -> AbstractContextManager[None]:
-            callback(category)
-            return hold(locks, category, timeout)
-
-        monkeypatch.setattr(CategoryLocks, "hold", call_and_hold)
-
-    return call_before_lock
 
 
 # What was done to answer.
