@@ -307,19 +307,19 @@ FAULTS = {
         "sessions/summarycache",
         "            if not self._is_ours():",
         "            if False:",
-        "sessions/test_index.py::test_listing_makes_no_directory_that_is_not_there",
+        "sessions/test_index_file.py::test_listing_creates_no_base_directory",
     ),
     "rows-of-anything": Fault(
         "sessions/summarycache",
         "        _check(list(zip(*rows, strict=True)))\n",
         "        pass\n",
-        "sessions/test_damaged_cache.py::test_a_row_that_is_none_makes_it_no_cache",
+        "sessions/test_index_file.py::test_a_bad_row_invalidates_the_file",
     ),
     "deep-cache": Fault(
         "sessions/summarycache",
         "TypeError, RecursionError)",
         "TypeError)",
-        "sessions/test_damaged_cache.py::test_what_is_no_json_is_no_cache",
+        "sessions/test_index_file.py::test_a_file_that_is_not_a_cache_is_ignored",
     ),
     "anothers-list": Fault(
         "sessions/index",
@@ -327,13 +327,13 @@ FAULTS = {
         "            if self._last and self._last is not last:\n"
         "                found = found._replace(entries=self._last.entries)\n"
         "            if True:\n",
-        "sessions/test_damaged_cache.py::test_a_list_is_not_that_of_a_thread_that_looked_before",
+        "sessions/test_index.py::test_a_list_is_not_mixed_with_one_that_began_earlier",
     ),
     "title-outlives": Fault(
         "sessions/summarycache",
         ".keys() <= entries.keys():  # a title",
         ".keys() is not None:  # a title",
-        "sessions/test_index.py::test_a_title_does_not_outlive_its_session_in_the_file",
+        "sessions/test_index.py::test_the_cache_file_drops_the_title_of_a_deleted_session",
     ),
     # Network file systems
     "stale-name": Fault(
@@ -396,7 +396,7 @@ FAULTS = {
         "        finally:\n"
         "            self._keeping.release()\n",
         "        self._last = found._replace(written=self._cache.write(found.entries, found.written))\n",
-        "sessions/test_index.py::test_a_title_does_not_outlive_its_session_in_the_file_when_threads_list",
+        "sessions/test_index.py::test_the_cache_file_drops_the_title_of_a_deleted_session_when_threads_list",
     ),
     "id-left-as-it-is": Fault(
         "codec/documents",
@@ -469,7 +469,7 @@ FAULTS = {
         "sessions/summarycache",
         "            if not self._is_ours():\n",
         "            if not os.path.isdir(self._tree.base):\n",
-        "sessions/test_index.py::test_root_leaves_no_directory_in_anothers_store",
+        "sessions/test_index_file.py::test_root_writes_no_file_into_another_users_store",
     ),
     "no-links-enosys": Fault(
         "storage/tree",
