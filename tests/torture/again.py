@@ -165,7 +165,7 @@ FAULTS = {
         "storage/reads",
         "    except (FileNotFoundError, NotADirectoryError):\n        return _is_listed(path)\n    return True",
         "    except OSError:\n        return False\n    return True",
-        "sessions/test_repository.py::test_an_edit_does_not_take_a_failure_for_a_missing_session",
+        "sessions/test_repository.py::test_edit_does_not_take_a_disk_error_for_a_missing_session",
     ),
     "taken-for-sound": Fault(
         "maintenance/check",
