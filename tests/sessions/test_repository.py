@@ -237,14 +237,6 @@ def test_get_or_create_returns_a_session_created_before_the_lock_was_free(
     assert store.get_or_create_session("me", "s") == first
 
 
-def test_get_or_create_does_not_replace_a_corrupt_session(store: StateStore) -> None:
-    saved(store, "s")
-    (store.base_path / "sessions/s.json").write_bytes(b"{")
-    with pytest.raises(CorruptStateError):
-        store.get_or_create_session("user", "s")
-    assert (store.base_path / "sessions/s.json").read_bytes() == b"{"
-
-
 def test_delete_returns_whether_the_session_existed(store: StateStore) -> None:
     saved(store, "s")
     (store.base_path / "sessions/s.json").write_bytes(b"corrupt")

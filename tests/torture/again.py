@@ -218,7 +218,7 @@ FAULTS = {
         "sessions/pruning",
         "        with suppress(FileNotFoundError):  # then",
         "        if True:  # then",
-        "sessions/test_pruning.py::test_sessions_that_vanish_with_their_directory_while_they_are_chosen_are_not_removed",
+        "sessions/test_pruning.py::test_sessions_whose_directory_was_deleted_are_not_removed",
     ),
     "handler-in-lock": Fault(
         "storage/locks",
@@ -451,13 +451,13 @@ FAULTS = {
         "documents",
         "sorted(set(categories), key=self._tree.real_category)",
         "sorted(set(categories))",
-        "sessions/test_pruning.py::test_two_locks_are_in_the_order_of_the_names_that_the_directories_have",
+        "sessions/test_pruning.py::test_two_locks_are_taken_in_the_order_of_the_real_directories",
     ),
     "prune-cut-short": Fault(
         "store",
         "        finally:  # also what was removed",
         "        else:  # also what was removed",
-        "sessions/test_pruning.py::test_what_was_removed_before_a_prune_was_cut_short_is_synced",
+        "sessions/test_pruning.py::test_an_interrupted_prune_syncs_what_it_removed",
     ),
     "copies-of-nothing": Fault(
         "maintenance/replacing",
