@@ -97,7 +97,7 @@ def exactly(value: Any) -> Any:
     if isinstance(value, datetime):
         return type(value), repr(value), value.fold
     if attrs.has(type(value)):
-        fields = [field.name for field in attrs.fields(type(value)) if field.name != "revision"]
+        fields = [field.name for field in attrs.fields(type(value)) if field.name != "_source"]
         return type(value), [exactly(getattr(value, name)) for name in fields]
     return type(value), repr(value)
 

@@ -33,18 +33,19 @@ def ask_for_the_converter(_: Path) -> None:
     import threading
 
     import oxios_state
-    from oxios_state.codec import documents as codec
+    from oxios_state.codec import documents
+    from oxios_state.codec.converter import make_converter
 
-    make, together = conversion.make_converter, threading.Barrier(2)
+    together = threading.Barrier(2)
 
     def make_together() -> object:
         together.wait()
-        return make()
+        return make_converter()
 
     def ask() -> None:
         found.append(oxios_state.converter)
 
-    setattr(codec, "make_converter", make_together)  # noqa: B010  # of another type, to a type checker
+    setattr(documents, "make_converter", make_together)  # noqa: B010  # of another type, to a type checker
     found: list[object] = []
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
@@ -58,18 +59,15 @@ def test_threads_that_ask_for_the_converter_first_all_get_one(tmp_path: Path) ->
     run_afresh(ask_for_the_converter, tmp_path)
 
 
-def import_the_encoder_while_json_is_imported(directory: Path) -> None:
+def save_while_another_thread_imports_json(directory: Path) -> None:
+    import importlib
     import threading
     import time
     from importlib.machinery import ModuleSpec, PathFinder
 
     from oxios_state import StateStore
-    from oxios_state.codec import json_text
 
-    setattr(json_text, "_orjson", lambda: None)  # noqa: B010  # as if it were not installed
     store = StateStore(directory, durable=False)
-    store.save_markdown("c", "notes", "")  # made, but for what JSON needs
-    (directory / "c" / "there.json").write_bytes(b"1")
     importing = threading.Event()
 
     def pause(_: object) -> None:
@@ -88,9 +86,10 @@ def import_the_encoder_while_json_is_imported(directory: Path) -> None:
     for name in ("json", "json.decoder", "json.encoder", "json.scanner"):
         sys.modules.pop(name, None)  # what measures coverage may have imported it
     sys.meta_path.insert(0, Finder)
-    threads = [threading.Thread(target=store.load_json, args=["c", "there"])]
+    threads = [threading.Thread(target=importlib.import_module, args=["json"])]
     threads[0].start()
-    importing.wait(5)
+    assert importing.wait(5)
+    assert "oxios_state.codec.json_text" not in sys.modules
     threads.append(threading.Thread(target=store.save_json, args=["c", "new", 1]))
     threads[1].start()
     for thread in threads:
@@ -99,7 +98,7 @@ def import_the_encoder_while_json_is_imported(directory: Path) -> None:
 
 
 def test_threads_that_read_and_write_json_first_do_not_wait_for_each_others_imports(tmp_path: Path) -> None:
-    run_afresh(import_the_encoder_while_json_is_imported, tmp_path)
+    run_afresh(save_while_another_thread_imports_json, tmp_path)
 
 
 @attrs.define

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from functools import partial
 from types import SimpleNamespace
@@ -267,6 +268,28 @@ def count_descriptors(store: StateStore) -> None:
 
 def test_no_descriptor_is_left_after_a_lock_nor_in_a_child(tmp_path: Path) -> None:
     run(count_descriptors, tmp_path)
+
+
+def fork_while_a_thread_imports_the_parts_of_a_store(store: StateStore) -> None:
+    importing = threading.Event()
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "oxios_state.documents":
+                importing.set()
+                time.sleep(0.2)  # for the fork
+
+    sys.meta_path.insert(0, Finder)
+    thread = threading.Thread(target=take, args=[store])
+    thread.start()
+    assert importing.wait(5)
+    assert ended_well(child(partial(take, store)))
+    thread.join()
+
+
+def test_a_fork_waits_for_a_thread_that_imports_the_parts_of_a_store(tmp_path: Path) -> None:
+    run(fork_while_a_thread_imports_the_parts_of_a_store, tmp_path)
 
 
 def fork_while_a_thread_opens_a_lock_file(store: StateStore) -> None:

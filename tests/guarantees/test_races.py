@@ -23,8 +23,11 @@ from oxios_state import (
     UnsupportedValueError,
     UserMessage,
 )
+from oxios_state.sessions import pruning
+from oxios_state.sessions.repository import Sessions
 from oxios_state.storage import locks, tree
-from oxios_state.storage.tree import Tree
+from oxios_state.storage.locks import CategoryLocks
+from oxios_state.storage.tree import Directory, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,13 +136,13 @@ def test_a_session_that_the_kernel_makes_meanwhile_is_not_overwritten(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = store.base_path / "sessions" / "new.json"
-    update = StateStore.update_session
+    update = Sessions.update
 
-    def update_late(self: StateStore, session: Session) -> None:
+    def update_late(self: Sessions, session: Session) -> None:
         kernel_saves(path, "user")
         update(self, session)
 
-    monkeypatch.setattr(StateStore, "update_session", update_late)
+    monkeypatch.setattr(Sessions, "update", update_late)
     before = store.get_or_create_session("user", "new")
     assert before.created_at == OLD
 
@@ -148,8 +151,8 @@ def test_a_session_that_comes_and_goes_is_a_conflict(store: StateStore, monkeypa
     def conflict(*_: object) -> None:
         raise SessionConflictError("made meanwhile, and gone again")
 
-    monkeypatch.setattr(StateStore, "update_session", conflict)
-    with pytest.raises(SessionConflictError, match="comes and goes"):
+    monkeypatch.setattr(Sessions, "update", conflict)
+    with pytest.raises(SessionConflictError, match="session 'new' was repeatedly created and deleted"):
         store.get_or_create_session("user", "new")
 
 
@@ -180,16 +183,16 @@ def test_a_session_that_turns_into_something_else_does_not_keep_the_others(store
 def test_a_lock_that_is_lost_in_the_middle_of_a_prune_says_what_was_done(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, taken = StateStore.lock, []
+    hold, held = CategoryLocks.hold, []
 
-    def lock_twice(self: StateStore, category: str) -> Any:
-        taken.append(category)
-        if len(taken) > 2:
+    def hold_twice(self: CategoryLocks, category: str) -> Any:
+        held.append(category)
+        if len(held) > 2:
             raise LockTimeoutError("the lock")
-        return lock(self, category)
+        return hold(self, category)
 
-    monkeypatch.setattr("oxios_state.store._LONGEST_HOLD", 0)  # another gets the lock after each removal
-    monkeypatch.setattr(StateStore, "lock", lock_twice)
+    monkeypatch.setattr(pruning, "_MAX_HOLD", 0)  # another gets the lock after each removal
+    monkeypatch.setattr(CategoryLocks, "hold", hold_twice)
     with pytest.raises(LockTimeoutError) as caught:
         store.prune(ALL_OLD)
     assert caught.value.__notes__ == ["2 sessions were removed before"]
@@ -202,9 +205,9 @@ def test_what_a_subclass_adds_is_not_lost_silently(store: StateStore) -> None:
     class Message(UserMessage):
         pass
 
-    with pytest.raises(TypeError, match="a Session is expected, not Conversation"):
+    with pytest.raises(TypeError, match="expected Session, not Conversation"):
         store.save_session(Conversation("user", "a"))
-    with pytest.raises(UnsupportedValueError, match=r"\$\.user_messages\[0\]: a UserMessage belongs here, not Message"):
+    with pytest.raises(UnsupportedValueError, match=r"\$\.user_messages\[0\]: expected UserMessage, not .*Message\("):
         store.save_session(Session("user", "a", user_messages=[Message("x")]))
 
 
@@ -287,7 +290,7 @@ def test_an_interrupt_in_the_middle_of_giving_the_lock_back_gives_it_back_once(
 def test_a_document_that_goes_before_the_lock_is_had_was_not_deleted(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Tree, "remove", lambda *_: False)
+    monkeypatch.setattr(Directory, "remove", lambda *_: False)
     assert store.delete_session("a") is False
 
 

@@ -15,8 +15,7 @@ import pytest
 
 from oxios_state import PruneConfig, Session, SessionConflictError, StateStore
 from oxios_state.model.revision import Identity
-from oxios_state.sessions import pruning as removal
-from oxios_state.storage import atomic_write, reads, revisions
+from oxios_state.storage import atomic_write, reads, revisions, tree
 from oxios_state.storage.revisions import identity_of
 
 SECOND = 10**9
@@ -163,7 +162,7 @@ class Clock:
 
         monkeypatch.setattr(revisions, "mark", recorded)
         monkeypatch.setattr(atomic_write, "os", SimpleNamespace(**vars(os) | {"fstat": fstat}))
-        for module in (reads, removal):
+        for module in (reads, tree):
             monkeypatch.setattr(module, "identity_of", lambda status: identity_of(self._seen(status)))
         monkeypatch.setattr(reads, "time", SimpleNamespace(time_ns=lambda: self._of(time.time_ns())))
 
