@@ -59,7 +59,7 @@ FAULTS = {
         "sessions/repository",
         "        if type(session) is not Session:",
         "        if not isinstance(session, Session):",
-        "guarantees/test_races.py::test_what_a_subclass_adds_is_not_lost_silently",
+        "guarantees/test_races.py::test_saving_refuses_subclasses_of_sessions_and_records",
     ),
     "endless-error": Fault(
         "codec/converter",
@@ -90,19 +90,19 @@ FAULTS = {
         "storage/reads",
         "        if not stat.S_ISREG(status.st_mode):\n",
         "        if not stat.S_ISREG(status.st_mode):\n            os.dup(descriptor)\n",
-        "guarantees/test_file_kinds.py::test_what_is_not_a_file_neither_hangs_nor_leaks_and_is_named",
+        "guarantees/test_file_kinds.py::test_reading_a_special_file_neither_hangs_nor_leaks_and_names_it",
     ),
     "pipe-hangs": Fault(
         "storage/atomic_write",
         "        descriptor = os.open(path, os.O_RDWR | flags)",
         "        descriptor = os.open(path, os.O_WRONLY | flags & ~os.O_NONBLOCK)",
-        "guarantees/test_file_kinds.py::test_what_has_the_name_of_a_temporary_file_neither_stops_nor_breaks_a_prune",
+        "guarantees/test_file_kinds.py::test_special_files_named_like_temporary_files_do_not_disturb_a_prune",
     ),
     "circle-of-links": Fault(
         "storage/tree",
         "        except (InvalidNameError, OSError):  # OSError: links",
         "        except InvalidNameError:  # OSError: links",
-        "guarantees/test_file_kinds.py::test_what_is_not_a_file_does_not_keep_a_category_from_being_listed_or_a_document_from_being_saved",
+        "guarantees/test_file_kinds.py::test_special_files_disturb_neither_listing_nor_saving",
     ),
     "listed-not-loaded": Fault(
         "storage/tree",
@@ -114,7 +114,7 @@ FAULTS = {
         "storage/tree",
         '        if self.base not in path.parents or ".." in parts or parts[0] == OWN_PREFIX:\n',
         "        if False:\n",
-        "guarantees/test_hostile_names.py::test_a_reason_cannot_lead_outside",
+        "guarantees/test_hostile_names.py::test_restoring_to_a_place_outside_the_base_is_refused",
     ),
     "name-not-utf8": Fault(
         "maintenance/quarantine",
@@ -159,7 +159,7 @@ FAULTS = {
         "storage/atomic_write",
         "        for _ in range(_CREATE_TRIES):\n",
         "        while True:\n",
-        "guarantees/test_races.py::test_a_system_that_never_locks_a_temporary_file_is_an_error",
+        "guarantees/test_races.py::test_a_system_that_refuses_to_lock_a_temporary_file_is_an_error",
     ),
     "taken-for-missing": Fault(
         "storage/reads",
@@ -200,13 +200,13 @@ FAULTS = {
         "storage/tree",
         "            if linked and os.path.samefile(path, target):\n",
         "            if linked:\n",
-        "guarantees/test_races.py::test_a_save_by_the_kernel_while_a_session_is_archived_stays",
+        "guarantees/test_races.py::test_a_save_by_the_kernel_during_archiving_stays",
     ),
     "created-over": Fault(
         "sessions/repository",
         "                        self.update_session(session)\n",
         "                        self.save_session(session)\n",
-        "guarantees/test_races.py::test_a_session_that_the_kernel_makes_meanwhile_is_not_overwritten",
+        "guarantees/test_races.py::test_get_or_create_does_not_overwrite_a_session_that_the_kernel_created_meanwhile",
     ),
     "misnamed-lost": Fault(
         "sessions/repository",
@@ -230,7 +230,7 @@ FAULTS = {
         "storage/locks",
         "        token: object = _threads.token\n    except",
         "        token: object = __import__('sys').intern(str(threading.get_ident()))\n    except",
-        "guarantees/test_races.py::test_the_lock_of_a_dead_thread_is_not_that_of_the_next",
+        "guarantees/test_races.py::test_a_new_thread_does_not_inherit_the_lock_of_a_dead_one",
     ),
     "place-in-queue": Fault(
         "storage/locks",
@@ -371,20 +371,20 @@ FAULTS = {
         "codec/documents",
         "    return _made[0]\n",
         "    return _made[-1]\n",
-        "guarantees/test_first_use.py::test_threads_that_ask_for_the_converter_first_all_get_one",
+        "guarantees/test_first_use.py::test_threads_that_first_need_the_converter_get_the_same_one",
     ),
     "throttle-held": Fault(
         "sessions/retention",
         "        forking.in_children(self, PruneThrottle._start_afresh)\n",
         "",
-        "guarantees/test_forks.py::test_a_child_asks_a_throttle_that_a_thread_of_its_parent_was_asking",
+        "guarantees/test_forks.py::test_a_child_can_use_a_throttle_that_a_thread_of_its_parent_was_using",
     ),
     "imports-deadlock": Fault(
         "codec/json_text",
         "    from json import encoder  # not `from json.encoder`",
         "    from json.encoder import encode_basestring\n\n"
         "    encoder = __import__('types').SimpleNamespace(encode_basestring=encode_basestring)  #",
-        "guarantees/test_first_use.py::test_threads_that_read_and_write_json_first_do_not_wait_for_each_others_imports",
+        "guarantees/test_first_use.py::test_a_first_save_while_another_thread_imports_json_does_not_deadlock",
     ),
     "title-of-another-list": Fault(
         "sessions/index",
