@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _D = TypeVar("_D")
 
-# Held while a part is imported, and during a fork: a child that is forked in the middle of an import would wait for
+# Held during each late import, and during a fork: a child that is forked in the middle of an import would wait for
 # ever for a thread that it does not have. Re-entrant for a signal handler.
 _importing = threading.RLock()
 forks.at_fork(before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release)
@@ -476,7 +476,8 @@ class StateStore:
         Returns:
             The problems, each with its kind, path, reason and remedy.
         """
-        from oxios_state.maintenance.check import check  # imports cattrs
+        with _importing:
+            from oxios_state.maintenance.check import check  # imports cattrs
 
         findings = self.probe() if probe else []
         problems = [finding.problem(self.base_path) for finding in findings]
@@ -492,7 +493,8 @@ class StateStore:
             The findings. A trial that failed, or was not possible, is a finding too; where nothing can be written, that
             is the only one.
         """
-        from oxios_state.maintenance.probe import probe  # imports subprocess
+        with _importing:
+            from oxios_state.maintenance.probe import probe  # imports subprocess
 
         return probe(self._documents.tree)
 
