@@ -9,7 +9,7 @@ import pytest
 
 from oxios_state import Session, SessionList, SessionSummary, StateStore, Trajectory
 from oxios_state.model.display import display
-from oxios_state.sessions.index import summarise
+from oxios_state.model.summary import summarise
 
 SUMMARY: SessionSummary = summarise(Session("ada", "s"))
 

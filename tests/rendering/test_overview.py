@@ -10,6 +10,7 @@ import pytest
 
 from oxios_state import Session, StateStore
 from oxios_state.rendering import overview
+from oxios_state.storage.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,13 +92,13 @@ def test_a_document_that_is_deleted_meanwhile_is_not_counted(tmp_path: Path, mon
     for name in ("a", "b"):
         store.save_json("config", name, 1)
 
-    class Tree(overview.Tree):
+    class DeletingTree(Tree):
         def walk(self, failed: Any = None) -> Iterator[tuple[Path, list[str], list[str]]]:
             for listing in super().walk(failed):
                 (tmp_path / "config/a.json").unlink(missing_ok=True)
                 yield listing
 
-    monkeypatch.setattr(overview, "Tree", Tree)
+    monkeypatch.setattr(overview, "Tree", DeletingTree)
     assert document_counts(overview.survey(store)) == [("config", 1)]
 
 
