@@ -1,7 +1,6 @@
-"""Retention: the rules by which sessions are removed, and the throttle that says when to prune. No I/O."""
+"""Retention: the rules by which sessions are removed, and a throttle that decides when to prune. No I/O."""
 
 import math
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -41,7 +40,8 @@ def choose(
 
 
 def _hours(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-    check_number(f"'{attribute.name}'", value, sys.float_info.max)
+    if check_number(f"'{attribute.name}'", value) == math.inf:
+        raise ValueError(f"'{attribute.name}' must be finite: {value!r}")
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""The sessions that a store keeps in memory: each caller gets its own, and nothing that interrupts does harm."""
+"""The cache of sessions: each caller gets a copy of its own, and interrupts do no harm."""
 
 from __future__ import annotations
 
@@ -37,34 +37,34 @@ CHANGES: dict[str, Callable[[Session], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("first", ["saved", "saved inexactly", "loaded", "edited"])
-def test_what_is_handed_out_or_was_handed_in_is_the_callers_alone(
+def test_a_changed_session_does_not_change_the_cached_one(
     settled_store: StateStore, first: str, change: str, decoded: list[str], full_session: Callable[..., Session]
 ) -> None:
-    mine = full_session()
+    session = full_session()
     if first == "saved inexactly":
-        mine.metadata["tags"] = tuple(mine.metadata["tags"])
-        mine.extra["new"]["big"] = 1e300
-    settled_store.save_session(mine)
+        session.metadata["tags"] = tuple(session.metadata["tags"])
+        session.extra["new"]["big"] = 1e300
+    settled_store.save_session(session)
     expected = loaded(StateStore(settled_store.base_path, cache_bytes=0))
     decoded.clear()
     if first == "loaded":
         settled_store = StateStore(settled_store.base_path, durable=False)
-        mine = loaded(settled_store)
+        session = loaded(settled_store)
     elif first == "edited":
-        with settled_store.edit_session("s") as mine:
+        with settled_store.edit_session("s") as session:
             pass
     if first == "saved inexactly":
-        mine.metadata["tags"] = list(mine.metadata["tags"])
-    CHANGES[change](mine)
+        session.metadata["tags"] = list(session.metadata["tags"])
+    CHANGES[change](session)
     for _ in range(2):
-        mine = loaded(settled_store)
-        assert mine == expected
-        CHANGES[change](mine)
-        assert mine != expected
+        session = loaded(settled_store)
+        assert session == expected
+        CHANGES[change](session)
+        assert session != expected
     assert decoded == ["s"] * (first == "loaded")
 
 
-def test_the_lists_of_two_loads_are_two_and_the_records_the_same(
+def test_loaded_sessions_share_only_immutable_records(
     settled_store: StateStore, full_session: Callable[..., Session]
 ) -> None:
     settled_store.save_session(full_session())
@@ -79,7 +79,7 @@ def test_the_lists_of_two_loads_are_two_and_the_records_the_same(
             record["x"] = 1
 
 
-def test_threads_that_load_and_change_do_not_see_each_other(
+def test_threads_do_not_see_each_others_changes(
     settled_store: StateStore, full_session: Callable[..., Session]
 ) -> None:
     settled_store.save_session(full_session())
@@ -98,7 +98,7 @@ def test_threads_that_load_and_change_do_not_see_each_other(
     assert loaded(settled_store) == expected
 
 
-def test_what_another_thread_changes_while_a_session_is_saved_is_not_taken_for_saved(
+def test_a_change_during_a_save_is_not_taken_for_saved(
     settled_store: StateStore, calls: SimpleNamespace, full_session: Callable[..., Session]
 ) -> None:
     session = full_session()
@@ -117,7 +117,7 @@ def test_what_another_thread_changes_while_a_session_is_saved_is_not_taken_for_s
     assert loaded(settled_store) == loaded(StateStore(settled_store.base_path, cache_bytes=0)) == session
 
 
-def test_an_id_of_a_class_of_its_own_comes_back_as_a_plain_one(settled_store: StateStore) -> None:
+def test_an_id_of_a_subclass_becomes_a_plain_one(settled_store: StateStore) -> None:
     class Id(SessionId):
         def __str__(self) -> str:
             return "other"
@@ -128,13 +128,13 @@ def test_an_id_of_a_class_of_its_own_comes_back_as_a_plain_one(settled_store: St
     assert type(loaded(settled_store).id) is SessionId
 
 
-# Forks, signals and interrupts.
+# Forks, signals and interrupts. These tests know the internals: they stop the cache at its worst moment.
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # that there are threads
 @pytest.mark.parametrize("first", ["load", "save", "update"])
-def test_a_child_that_was_forked_while_a_thread_kept_a_session_does_not_wait_for_it(
+def test_a_forked_child_does_not_wait_for_a_thread_of_its_parent(
     settled_store: StateStore, first: str, full_session: Callable[..., Session]
 ) -> None:
     session = full_session()
@@ -166,10 +166,10 @@ def test_a_child_that_was_forked_while_a_thread_kept_a_session_does_not_wait_for
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no such signals")
-def test_a_signal_handler_that_loads_and_saves_does_not_wait_for_what_it_interrupts(
+def test_a_signal_handler_can_use_the_cache_that_it_interrupts(
     settled_store: StateStore, monkeypatch: pytest.MonkeyPatch, full_session: Callable[..., Session]
 ) -> None:
-    recent = settled_store._sessions._cache
+    cache = settled_store._sessions._cache
     handled: list[bool] = []
     settled_store.save_session(full_session())
 
@@ -179,37 +179,37 @@ def test_a_signal_handler_that_loads_and_saves_does_not_wait_for_what_it_interru
             signal.raise_signal(signal.SIGUSR1)
         drop(kept)
 
-    drop = recent._drop
-    monkeypatch.setattr(recent, "_drop", interrupted)
+    drop = cache._drop
+    monkeypatch.setattr(cache, "_drop", interrupted)
     before = signal.signal(signal.SIGUSR1, lambda *_: handled.append(loaded(settled_store) == full_session()))
     try:
         assert loaded(settled_store) == full_session()
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert handled == [True, True]
-    assert recent._cost == sum(3000 + 8 * identity[2] for identity, _ in recent._kept.values())
+    assert cache._cost == sum(3000 + 8 * identity[2] for identity, _ in cache._kept.values())
 
 
-def test_an_interrupt_in_the_middle_leaves_nothing_kept_and_nothing_counted(
+def test_an_interrupt_empties_the_cache(
     settled_store: StateStore, monkeypatch: pytest.MonkeyPatch, full_session: Callable[..., Session]
 ) -> None:
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
 
     settled_store.save_session(full_session())
-    recent = settled_store._sessions._cache
+    cache = settled_store._sessions._cache
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(recent, "_drop", interrupt)
+        patch.setattr(cache, "_drop", interrupt)
         loaded(settled_store)
-    assert (len(recent._kept), recent._cost) == (0, 0)
+    assert (len(cache._kept), cache._cost) == (0, 0)
     assert loaded(settled_store) == full_session()
-    assert (len(recent._kept), recent._cost > 0) == (1, True)
+    assert (len(cache._kept), cache._cost > 0) == (1, True)
 
 
-# Sessions that travel.
+# Pickled sessions.
 
 
-def test_a_session_that_was_pickled_is_updated_elsewhere_if_nobody_else_changed_it(
+def test_a_pickled_session_can_be_updated_unless_it_is_stale(
     settled_store: StateStore, full_session: Callable[..., Session]
 ) -> None:
     settled_store.save_session(full_session())

@@ -1,4 +1,4 @@
-"""The bound on the memory that a store takes to keep sessions."""
+"""The bound on the memory of the session cache."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def loaded(store: StateStore, session_id: str = "s") -> Session:
     return session
 
 
-def test_the_sessions_used_last_are_kept(tmp_path: Path, decoded: list[str]) -> None:
+def test_the_most_recently_used_sessions_are_kept(tmp_path: Path, decoded: list[str]) -> None:
     store = StateStore(tmp_path / "state", durable=False, cache_bytes=20_000)  # four
     names = ["a", "b", "c", "d", "e"]
     for name in names[:4]:
         store.save_session(Session("u", name))
     loaded(store, "a")
-    store.save_session(Session("u", "e"))  # b is the one that was used the longest ago
+    store.save_session(Session("u", "e"))  # evicts b
     for name in ("a", "c", "d", "e"):
         loaded(store, name)
     assert decoded == []
@@ -36,7 +36,7 @@ def test_the_sessions_used_last_are_kept(tmp_path: Path, decoded: list[str]) -> 
     assert decoded == ["b"]
 
 
-def test_a_session_that_is_too_big_is_not_kept_and_drives_no_other_out(tmp_path: Path, decoded: list[str]) -> None:
+def test_a_session_beyond_the_bound_is_not_kept_and_evicts_no_other(tmp_path: Path, decoded: list[str]) -> None:
     store = StateStore(tmp_path / "state", durable=False, cache_bytes=20_000)
     store.save_session(Session("u", "small"))
     big = Session("u", "big")
@@ -51,7 +51,7 @@ def test_a_session_that_is_too_big_is_not_kept_and_drives_no_other_out(tmp_path:
     assert decoded == ["big"]
 
 
-def test_without_bytes_nothing_is_kept(tmp_path: Path, decoded: list[str]) -> None:
+def test_a_bound_of_zero_keeps_nothing(tmp_path: Path, decoded: list[str]) -> None:
     store = StateStore(tmp_path / "state", durable=False, cache_bytes=0)
     assert store.cache_bytes == 0
     store.save_session(Session("u", "s"))
@@ -61,12 +61,12 @@ def test_without_bytes_nothing_is_kept(tmp_path: Path, decoded: list[str]) -> No
 
 
 @pytest.mark.parametrize("value", [-1, 1.0, True, "1", None])
-def test_a_bound_that_is_none_is_refused(tmp_path: Path, value: Any) -> None:
+def test_a_bad_bound_is_refused(tmp_path: Path, value: Any) -> None:
     with pytest.raises(ValueError if value == -1 else TypeError, match="cache_bytes must"):
         StateStore(tmp_path, cache_bytes=value)
 
 
-def test_the_bound_is_kept_whatever_the_threads_do(settled_store: StateStore) -> None:
+def test_the_bound_holds_with_many_threads(settled_store: StateStore) -> None:
     store = StateStore(settled_store.base_path, durable=False, cache_bytes=200_000)
 
     def work(number: int) -> None:
@@ -78,13 +78,13 @@ def test_the_bound_is_kept_whatever_the_threads_do(settled_store: StateStore) ->
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(400)))
-    recent = store._sessions._cache
-    costs = [3000 + 8 * identity[2] for identity, _ in recent._kept.values()]
-    assert recent._cost == sum(costs) <= 200_000
+    cache = store._sessions._cache
+    costs = [3000 + 8 * identity[2] for identity, _ in cache._kept.values()]
+    assert cache._cost == sum(costs) <= 200_000
     assert costs
 
 
-def test_a_pickled_store_keeps_its_bound_and_nothing_else(
+def test_a_pickled_store_keeps_its_bound_but_no_sessions(
     tmp_path: Path, decoded: list[str], full_session: Callable[..., Session]
 ) -> None:
     store = StateStore(tmp_path / "state", durable=False, cache_bytes=12_345)
@@ -109,7 +109,7 @@ KINDS: dict[str, Callable[[int], Session]] = {
 
 @pytest.fixture(params=["typical", *KINDS])
 def make(request: pytest.FixtureRequest, full_session: Callable[..., Session]) -> Callable[[int], Session]:
-    """Make the session of a number, of the kind that is to be measured."""
+    """A function that makes a numbered session of one kind."""
 
     def typical(number: int) -> Session:
         session = full_session(f"s{number}")
@@ -125,7 +125,7 @@ def make(request: pytest.FixtureRequest, full_session: Callable[..., Session]) -
 
 @pytest.mark.skipif(not hasattr(tracemalloc, "start"), reason="PyPy counts no memory")
 @pytest.mark.parametrize("way", ["saved", "loaded", "loaded and read", "loaded and saved"])
-def test_what_is_kept_takes_no_more_memory_than_the_bound(
+def test_the_cache_uses_no_more_memory_than_the_bound(
     settled_store: StateStore, make: Callable[[int], Session], way: str
 ) -> None:
     count = 12
@@ -145,7 +145,7 @@ def test_what_is_kept_takes_no_more_memory_than_the_bound(
             session.add_user_message("more")
             keeping.update_session(session)
 
-    use(count)  # what is made once
+    use(count)  # creates what is created once
     gc.collect()
     before_cost = keeping._sessions._cache._cost
     tracemalloc.start()

@@ -1,3 +1,5 @@
+"""Retention: the rules by which sessions are removed, and the throttle."""
+
 from __future__ import annotations
 
 import threading
@@ -21,7 +23,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def summary(name: str, age: timedelta) -> SessionSummary:
-    """Make the summary of a session of this age at noon."""
+    """Return the summary of a session that has this age at noon."""
     return SessionSummary(name, "u", 0, None, None, None, NOON - timedelta(days=1000), NOON - age)
 
 
@@ -55,25 +57,25 @@ def ids(
         ([-5, 1], PruneConfig(0, 1), []),
     ],
 )
-def test_too_old_ones_go_and_then_the_oldest_beyond_the_count(
+def test_too_old_sessions_are_chosen_and_then_the_oldest_beyond_the_count(
     ages: list[float], config: PruneConfig, removed: list[str]
 ) -> None:
     assert ids(hourly(*ages), config) == removed
 
 
-def test_a_session_goes_when_it_is_older_than_the_time_to_live_and_not_at_it() -> None:
+def test_a_session_is_chosen_when_it_is_older_than_the_time_to_live() -> None:
     at, beyond = summary("at", timedelta(hours=168)), summary("beyond", timedelta(hours=168, microseconds=1))
     assert ids([at, beyond], PruneConfig()) == ["beyond"]
     stamp = Timestamp(2026, 3, 1, 12, tzinfo=UTC, nanosecond=1)
     assert choose([SessionSummary("s", "u", 0, None, None, None, stamp, stamp)], PruneConfig(), NOON) == []
 
 
-def test_the_count_stays_at_a_hundred_by_default() -> None:
+def test_a_hundred_sessions_stay_by_default() -> None:
     summaries = [summary(str(age), timedelta(seconds=age)) for age in range(103)]
     assert ids(summaries, PruneConfig()) == ["102", "101", "100"]
 
 
-def test_what_is_kept_stays_and_does_not_count() -> None:
+def test_sessions_that_keep_accepts_stay_and_do_not_count() -> None:
     summaries = hourly(1, 2, 3, 400, 500)
     assert ids(summaries, PruneConfig(2, 0), lambda summary: summary.id == "1") == ["500", "400"]
     assert ids(summaries, PruneConfig(), lambda summary: summary.id == "500") == ["400"]
@@ -81,7 +83,7 @@ def test_what_is_kept_stays_and_does_not_count() -> None:
     assert ids(summaries, PruneConfig(1, 0), lambda _: 0) == ["500", "400", "3", "2"]
 
 
-def test_choosing_changes_nothing_and_takes_any_iterable() -> None:
+def test_choose_accepts_any_iterable_and_leaves_it_unchanged() -> None:
     summaries = hourly(1, 2, 3)
     before = list(summaries)
     assert choose(iter(summaries), PruneConfig(1, 0), NOON) == [summaries[2], summaries[1]]
@@ -97,7 +99,7 @@ def test_choosing_changes_nothing_and_takes_any_iterable() -> None:
         ({"ttl_hours": "1"}, "'ttl_hours' must be int or float, not str"),
     ],
 )
-def test_a_rule_that_is_no_number_is_a_type_error_that_says_which(rules: Any, text: str) -> None:
+def test_a_rule_of_another_type_is_refused_by_name(rules: Any, text: str) -> None:
     with pytest.raises(TypeError) as caught:
         PruneConfig(**rules)
     assert str(caught.value) == text
@@ -106,13 +108,13 @@ def test_a_rule_that_is_no_number_is_a_type_error_that_says_which(rules: Any, te
 @pytest.mark.parametrize(
     ("rules", "text"),
     [
-        ({"max_sessions": -1}, "'max_sessions' must be >= 0: -1"),
-        ({"ttl_hours": -0.5}, "'ttl_hours' must be finite and not negative: -0.5"),
-        ({"ttl_hours": inf}, "'ttl_hours' must be finite and not negative: inf"),
-        ({"ttl_hours": nan}, "'ttl_hours' must be finite and not negative: nan"),
+        ({"max_sessions": -1}, "'max_sessions' must not be negative: -1"),
+        ({"ttl_hours": -0.5}, "'ttl_hours' must not be negative: -0.5"),
+        ({"ttl_hours": inf}, "'ttl_hours' must be finite: inf"),
+        ({"ttl_hours": nan}, "'ttl_hours' must not be negative: nan"),
     ],
 )
-def test_a_rule_out_of_range_is_a_value_error_that_says_which(rules: Any, text: str) -> None:
+def test_a_rule_out_of_range_is_refused_by_name(rules: Any, text: str) -> None:
     with pytest.raises(ValueError) as caught:
         PruneConfig(**rules)
     assert str(caught.value) == text
@@ -155,7 +157,7 @@ class Clock:
 
 @pytest.mark.parametrize("cooldown", [60, 60.0, timedelta(minutes=1)])
 @pytest.mark.parametrize("start", [0.0, 5.0, 1e6])
-def test_it_is_time_at_first_and_then_once_per_cooldown(cooldown: float | timedelta, start: float) -> None:
+def test_the_throttle_allows_one_prune_per_cooldown(cooldown: float | timedelta, start: float) -> None:
     clock = Clock(start)
     throttle = PruneThrottle(cooldown, clock=clock)
     answers = []
@@ -165,7 +167,7 @@ def test_it_is_time_at_first_and_then_once_per_cooldown(cooldown: float | timede
     assert answers == [True, False, False, False, True, False, False, True, True, False, False, True]
 
 
-def test_no_cooldown_is_always_time_and_an_infinite_one_is_it_once() -> None:
+def test_zero_allows_every_prune_and_an_infinite_cooldown_one() -> None:
     assert [PruneThrottle(0, clock=Clock()).should_prune() for _ in range(3)] == [True] * 3
     throttle = PruneThrottle(timedelta(0), clock=Clock())
     assert [throttle.should_prune() for _ in range(3)] == [True] * 3
@@ -176,7 +178,7 @@ def test_no_cooldown_is_always_time_and_an_infinite_one_is_it_once() -> None:
     assert not once.should_prune()
 
 
-def test_the_clock_is_the_monotonic_one_unless_it_is_handed_in() -> None:
+def test_the_clock_is_monotonic_by_default() -> None:
     throttle = PruneThrottle(0.05)
     started = time.monotonic()
     assert throttle.should_prune()
@@ -188,18 +190,18 @@ def test_the_clock_is_the_monotonic_one_unless_it_is_handed_in() -> None:
 
 
 @pytest.mark.parametrize("cooldown", [None, "60", True, [], 1j])
-def test_a_cooldown_that_is_no_number_is_a_type_error(cooldown: Any) -> None:
-    with pytest.raises(TypeError, match=f"a number of seconds or a timedelta, not {type(cooldown).__name__}"):
+def test_a_cooldown_of_another_type_is_refused(cooldown: Any) -> None:
+    with pytest.raises(TypeError, match=f"cooldown must be int or float, not {type(cooldown).__name__}"):
         PruneThrottle(cooldown)
 
 
 @pytest.mark.parametrize("cooldown", [-1, -0.001, nan, -inf, timedelta(microseconds=-1)])
-def test_a_cooldown_that_is_negative_or_not_a_number_is_a_value_error(cooldown: float | timedelta) -> None:
-    with pytest.raises(ValueError, match="a cooldown must not be negative"):
+def test_a_negative_cooldown_is_refused(cooldown: float | timedelta) -> None:
+    with pytest.raises(ValueError, match="cooldown must not be negative"):
         PruneThrottle(cooldown)
 
 
-def test_of_many_threads_exactly_one_prunes_per_cooldown() -> None:
+def test_one_of_many_threads_prunes_per_cooldown() -> None:
     threads, rounds, clock = 64, 12, Clock()
 
     class SlowMoment(float):

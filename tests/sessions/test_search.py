@@ -1,4 +1,4 @@
-"""Searching the text of sessions."""
+"""Search: where sessions contain a text, and which files are decoded to find out."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import gc
 import json
 import logging
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,9 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oxios_state import AgentResponse, SearchHit, Session, StateStore, TrajectoryStepRecord, UserMessage
-from oxios_state.codec import documents as codec
 from oxios_state.sessions.search import _FOLDED_TO_ASCII, Needle
-from oxios_state.storage import reads
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -42,20 +38,7 @@ def saved(store: StateStore, session_id: str, *messages: str, day: int = 0, **fi
     return session
 
 
-def recorded(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> list[str]:
-    """Note the files that a function is called for, by their names."""
-    called: list[str] = []
-    function = getattr(module, name)
-
-    def recording(*arguments: Any) -> Any:
-        called.append(arguments[-1].stem)
-        return function(*arguments)
-
-    monkeypatch.setattr(module, name, recording)
-    return called
-
-
-def test_everything_that_was_said_and_done_is_searched_in_the_order_of_the_turns(store: StateStore) -> None:
+def test_messages_tool_calls_and_responses_are_searched_turn_by_turn(store: StateStore) -> None:
     session = Session(
         "ada",
         "s",
@@ -72,20 +55,20 @@ def test_everything_that_was_said_and_done_is_searched_in_the_order_of_the_turns
         metadata={"title": "fish"},
     )
     store.save_session(session)
-    found = list(store.search_sessions("fish"))
-    assert [(hit.turn, hit.where, hit.index, hit.snippet) for hit in found] == [
+    hits = list(store.search_sessions("fish"))
+    assert [(hit.turn, hit.where, hit.index, hit.snippet) for hit in hits] == [
         (0, "message", 0, "Fish?"),
         (1, "message", 1, "More FISH"),
         (1, "tool_args", 1, "a fish"),
         (1, "output", 1, "the fish"),
         (1, "response", 1, "Here: fish"),
     ]
-    assert {hit.session_id for hit in found} == {"s"}
-    assert [hit.summary for hit in found] == store.list_sessions() * 5
-    assert session.turns()[found[2].turn].steps[0] is session.trajectory[found[2].index]
+    assert {hit.session_id for hit in hits} == {"s"}
+    assert [hit.summary for hit in hits] == store.list_sessions() * 5
+    assert session.turns()[hits[2].turn].steps[0] is session.trajectory[hits[2].index]
 
 
-def test_hits_come_latest_session_first_and_only_from_those_asked_for(store: StateStore) -> None:
+def test_hits_are_ordered_by_session_and_filtered(store: StateStore) -> None:
     for day, session_id in enumerate("abc"):
         saved(store, session_id, "one", "one", day=day, metadata={"project_id": "p"} if session_id != "b" else {})
     search = store.search_sessions
@@ -98,7 +81,7 @@ def test_hits_come_latest_session_first_and_only_from_those_asked_for(store: Sta
 
 
 @pytest.mark.parametrize("text", ["8080", '"quoted"', "C:\\dir", "a/b", "two\nlines", "tab\there", "\x1b[0m"])
-def test_numbers_and_what_json_escapes_are_found(store: StateStore, text: str) -> None:
+def test_numbers_and_escaped_characters_are_found(store: StateStore, text: str) -> None:
     args = {"a": [None, True, 0.5, {"port": 18080}], "b": text if text != "8080" else ""}
     session = Session("ada", "s", trajectory_steps=[TrajectoryStepRecord("bash", args)], created_at=NOON)
     store.save_session(session)
@@ -124,7 +107,7 @@ def test_numbers_and_what_json_escapes_are_found(store: StateStore, text: str) -
         ("emoji 😀 here", "😀 HERE"),
     ],
 )
-def test_case_does_not_matter_in_any_script(store: StateStore, content: str, text: str) -> None:
+def test_case_is_ignored_in_any_script(store: StateStore, content: str, text: str) -> None:
     saved(store, "s", content)
     path = store.base_path / "sessions/s.json"
     assert [hit.snippet for hit in store.search_sessions(text)] == [content]
@@ -134,12 +117,12 @@ def test_case_does_not_matter_in_any_script(store: StateStore, content: str, tex
 
 
 @pytest.mark.parametrize(("content", "text"), [("İzmir", "izmir"), ("\u0131l\u0131k", "ilik"), ("über", "uber")])
-def test_other_letters_are_other_letters(store: StateStore, content: str, text: str) -> None:
+def test_accents_and_dots_are_not_ignored(store: StateStore, content: str, text: str) -> None:
     saved(store, "s", content)
     assert not list(store.search_sessions(text))
 
 
-def test_the_characters_that_are_folded_to_ascii_are_these() -> None:
+def test_the_list_of_characters_folded_to_ascii_is_complete() -> None:
     folded = {chr(code) for code in range(128, sys.maxunicode + 1) if any(map(str.isascii, chr(code).casefold()))}
     assert folded == set(_FOLDED_TO_ASCII)
     assert all(char.isalpha() or not char.isascii() for char in "".join(folded).casefold())  # none that JSON escapes
@@ -150,7 +133,7 @@ def test_the_characters_that_are_folded_to_ascii_are_these() -> None:
     st.text(st.sampled_from('aKs"\\/\n\x1b\x7fß\u017f\u0131\u0130üé😀k'), min_size=1, max_size=3),
     st.sampled_from(["kernel", "ascii", "slashes"]),
 )
-def test_no_file_that_has_the_text_is_passed_over(content: str, text: str, writer: str) -> None:
+def test_no_file_with_the_text_is_skipped(content: str, text: str, writer: str) -> None:
     raw = json.dumps(content, ensure_ascii=writer == "ascii")
     raw = raw.replace("/", "\\/") if writer == "slashes" else raw
     needle = Needle(text, 40)
@@ -172,44 +155,37 @@ def test_no_file_that_has_the_text_is_passed_over(content: str, text: str, write
         ("weiß", "s", 0, "…ß"),
     ],
 )
-def test_a_snippet_shows_what_is_around_the_text_on_one_line(
-    content: str, text: str, context: int, snippet: str
-) -> None:
+def test_a_snippet_shows_the_context_on_one_line(content: str, text: str, context: int, snippet: str) -> None:
     assert Needle(text, context).find(content) == snippet
 
 
-def test_only_files_that_can_have_the_text_are_decoded(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved(store, "plain", "nothing here")
-    saved(store, "other", "nichts für ungut")
-    saved(store, "it", "the needle", day=1)
-    time.sleep(0.2)  # until the identities of the files are trusted
-    store.list_sessions()
-    decoded = recorded(monkeypatch, codec, "decode_named")
-    assert [hit.session_id for hit in store.search_sessions("needle")] == ["it"]
+def test_only_files_that_may_have_the_text_are_decoded(settled_store: StateStore, decoded: list[str]) -> None:
+    saved(settled_store, "plain", "nothing here")
+    saved(settled_store, "other", "nichts für ungut")
+    saved(settled_store, "it", "the needle", day=1)
+    settled_store.list_sessions()
+    decoded.clear()
+    assert [hit.session_id for hit in settled_store.search_sessions("needle")] == ["it"]
     assert decoded == ["it"]
-    assert list(store.search_sessions("größer")) == []
-    assert list(store.search_sessions("sss")) == []
+    assert list(settled_store.search_sessions("größer")) == []
+    assert list(settled_store.search_sessions("sss")) == []
     assert decoded == ["it"]
 
 
-def test_hits_come_as_they_are_found_and_no_lock_is_held(
-    store: StateStore,
-    monkeypatch: pytest.MonkeyPatch,
-    held_by_another: Callable[[StateStore, str], AbstractContextManager[object]],
+def test_hits_are_yielded_as_they_are_found_without_a_lock(
+    store: StateStore, held_by_another: Callable[[StateStore, str], AbstractContextManager[object]]
 ) -> None:
     for session_id in "abc":
         saved(store, session_id, "one")
-    read = recorded(monkeypatch, reads, "read")
     hits = store.search_sessions("one")
     assert next(hits).session_id == "a"
-    assert read[-1:] == ["a"]
-    with store.edit_session("b") as session:
+    with store.edit_session("b") as session:  # which has not been searched yet
         session.user_messages.clear()
-    with held_by_another(store, "sessions"):  # who gets it, and does not keep the search from going on
+    with held_by_another(store, "sessions"):
         assert [hit.session_id for hit in hits] == ["c"]
 
 
-def test_what_changes_between_listing_and_searching_is_searched_as_it_is_then(
+def test_sessions_changed_since_the_listing_are_searched_as_they_are(
     store: StateStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     for session_id in ("a", "corrupt", "gone", "moved", "stays"):
@@ -225,9 +201,7 @@ def test_what_changes_between_listing_and_searching_is_searched_as_it_is_then(
     assert caplog.records[0].getMessage().startswith("left out of the search: ")
 
 
-def test_a_file_that_cannot_be_read_is_left_out_and_reported_once(
-    store: StateStore, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_unreadable_file_is_left_out_and_logged_once(store: StateStore, caplog: pytest.LogCaptureFixture) -> None:
     saved(store, "good", "one")
     saved(store, "bad", "one")
     (store.base_path / "sessions/bad.json").write_bytes(b'{"one":')
@@ -236,12 +210,12 @@ def test_a_file_that_cannot_be_read_is_left_out_and_reported_once(
     assert len(caplog.records) == 1
 
 
-def test_where_nothing_is_nothing_is_found_or_made(store: StateStore) -> None:
+def test_searching_a_missing_base_finds_and_creates_nothing(store: StateStore) -> None:
     assert list(store.search_sessions("one")) == []
     assert not store.base_path.exists()
 
 
-def test_a_search_that_is_given_up_leaves_nothing_open(store: StateStore) -> None:
+def test_an_abandoned_search_leaves_no_file_open(store: StateStore) -> None:
     saved(store, "a", "one", "one")
     hits = store.search_sessions("one")
     next(hits)
@@ -259,14 +233,14 @@ def test_a_search_that_is_given_up_leaves_nothing_open(store: StateStore) -> Non
         (["a"], {"context": 1.0}, TypeError, "context must be int, not float"),
     ],
 )
-def test_what_is_no_search_is_refused_at_once(
+def test_bad_arguments_are_refused_at_the_call(
     store: StateStore, arguments: list[Any], options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         store.search_sessions(*arguments, **options)
 
 
-def test_a_hit_shows_where_it_is(store: StateStore) -> None:
+def test_a_hit_has_a_short_repr(store: StateStore) -> None:
     saved(store, "s", "one")
     (hit,) = store.search_sessions("one")
     assert repr(hit) == "SearchHit(session_id='s', turn=0, where='message', index=0, snippet='one')"
