@@ -24,6 +24,7 @@ from oxios_state.codec.documents import decode_named
 from oxios_state.model.summary import summarise
 from oxios_state.sessions import index, repository
 from oxios_state.storage import atomic_write, nfs, reads, tree
+from oxios_state.storage.locks import CategoryLocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -199,6 +200,24 @@ def truth(base_of_two: Path, summary_file: Path, listed: Callable[[StateStore], 
         return listed(StateStore(base_of_two, durable=False))
 
     return tell
+
+
+@pytest.fixture
+def before_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], object]], None]:
+    """Set a function that is called with the category each time before its lock is taken."""
+
+    def call_before_lock(callback: Callable[[str], object]) -> None:
+        hold = CategoryLocks.hold
+
+        def call_and_hold(
+            locks: CategoryLocks, category: str, timeout: float | None = None
+        ) -> AbstractContextManager[None]:
+            callback(category)
+            return hold(locks, category, timeout)
+
+        monkeypatch.setattr(CategoryLocks, "hold", call_and_hold)
+
+    return call_before_lock
 
 
 @pytest.fixture

@@ -259,6 +259,13 @@ def test_the_readme_has_the_two_commands_and_ci_runs_the_second() -> None:
     assert (PROJECT / ".ci/run").read_text(encoding="utf-8").splitlines()[-1] == tests
 
 
+def test_the_contributing_guide_names_each_session() -> None:
+    noxfile = ast.parse((PROJECT / "noxfile.py").read_text(encoding="utf-8"))
+    sessions = [node.name for node in noxfile.body if isinstance(node, ast.FunctionDef) and node.decorator_list]
+    guide = (DOCS / "contributing.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", guide, re.MULTILINE)) == sorted(sessions)
+
+
 @pytest.mark.parametrize("own", [False, True])
 def test_the_quickstart_does_the_main_job(tmp_path: Path, *, own: bool) -> None:
     arguments = [str(tmp_path / "state")] if own else []

@@ -99,7 +99,7 @@ def _occupies_category(tree: Tree, path: Path) -> bool:
 
 def _check_category(tree: Tree, path: Path) -> Iterator[Problem]:
     if path == tree.base / SESSIONS and path.exists() and not path.is_dir():
-        yield Problem(ProblemKind.NOT_A_FILE, path, "not a directory, but in the place of the sessions'")
+        yield Problem(ProblemKind.NOT_A_FILE, path, "not a directory, and the directory of the sessions belongs here")
         return
     os.listdir(path)
 

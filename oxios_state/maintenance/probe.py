@@ -43,18 +43,18 @@ _UNTRIED = {
 # Pairs of names that some file systems take for one.
 _TWINS = [("Case", "case"), ("\u00e9", "e\u0301"), ("dot.", "dot")]
 
-_OLD, _NEW = "o", "n"  # repeated, so that a reader needs more than one read
-_MUCH = 2**20
-_AT_ONCE = 1.0  # seconds within which a lock must be free after its holder was killed
+_OLD, _NEW = "o", "n"  # the old and the new content of a file, repeated: a reader needs more than one read
+_SIZE = 2**20
+_RELEASE_TIMEOUT = 1.0  # seconds within which a lock must be free after its holder was killed
 _REMOVE_TIMEOUT = 1.0  # seconds: NFS lags behind with a file that was open when it was replaced
 _STALE_AFTER = 3600.0  # seconds: the age of a probe's directory whose process was killed
-_ODD = 1_700_000_001_123_456_789  # nanoseconds: a time that shows the resolution of a file system, two seconds included
-_UNITS = (1, 100, 10**3, 10**6, 10**7, 10**9)  # of times, in nanoseconds
-_COARSEST = 2 * 10**9
-_SKEW = 10**8  # nanoseconds that the clocks may differ: `revisions` relies on it
+_PRECISE_TIME = 1_700_000_001_123_456_789  # nanoseconds: no resolution of a file system, not even 2 s, divides it
+_RESOLUTIONS = (1, 100, 10**3, 10**6, 10**7, 10**9)  # nanoseconds
+_COARSEST_RESOLUTION = 2 * 10**9
+_MAX_SKEW = 10**8  # nanoseconds that the clocks may differ: `revisions` relies on it
 
 
-def _make(path: str) -> int:
+def _create(path: str) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | system.BINARY, 0o600)
 
 
@@ -68,9 +68,15 @@ def _interpreter() -> str:
 
 @attrs.frozen
 class Operations:
-    """The operations that are tried; tests pass others, which are broken."""
+    """The operations that are tried; tests pass broken ones.
 
-    make: Callable[[str], int] = _make
+    Attributes:
+        interpreter: The Python that runs the other process, or a script that starts one; empty if none is known.
+        program: The program of the other process.
+        timeout: How long the other process may run, in seconds.
+    """
+
+    create: Callable[[str], int] = _create
     lock: Callable[[int], object] = _lock
     unlock: Callable[[int], object] = unlock_descriptor
     replace: Callable[[str, str], object] = os.replace
@@ -83,15 +89,15 @@ class Operations:
     mount_at: Callable[[int], nfs.Mount | None] = nfs.mount_at
     interpreter: str = attrs.field(factory=_interpreter)
     program: str = PROGRAM
-    timeout: float = 60.0  # seconds for everything that the other process does
+    timeout: float = 60.0
 
 
 def probe(tree: Tree, operations: Operations | None = None) -> list[Finding]:
     """Try a store's directory, in a new directory among the library's own, which is removed again.
 
     Returns:
-        A finding for each trial, also for those that failed or were not possible. Where nothing can be written, that is
-        the only finding.
+        One finding for each trial, including those that failed or were not possible. If nothing can be written, that
+        is the only finding.
     """
     with ExitStack() as stack:
         try:
@@ -145,35 +151,37 @@ class _Probe:
 
     def __init__(self, directory: Path, operations: Operations, stack: ExitStack) -> None:
         self._directory = directory
-        self._do = operations
+        self._operations = operations
         self._stack = stack
         self._mount: nfs.Mount | None = None
 
     def run(self) -> Iterator[Finding]:
-        """Try one after another."""
+        """Run the trials, one after another."""
+        operations = self._operations
         try:
             other: OtherProcess | NotTriedError = OtherProcess(
-                self._do.interpreter, self._stack, program=self._do.program, patience=self._do.timeout
+                operations.interpreter, self._stack, program=operations.program, timeout=operations.timeout
             )
         except NotTriedError as error:
             other = error
-        replacing = _tried("rename over an open file", partial(self._replace, other))
-        yield _tried("locks between processes", partial(self._lock, other))  # which kills the other process
-        yield replacing
-        yield _tried("mount", self._look_at_mount)
-        yield _tried("sync", self._sync)
-        yield _tried("names", self._tell_names_apart)
-        yield _tried("file modes", self._keep_private)
-        yield _tried("hard links", self._link)
-        yield _tried("file times", self._keep_times)
-        yield _tried("clock", self._compare_clocks)
+        rename = _try("rename over an open file", partial(self._try_rename, other))
+        yield _try("locks between processes", partial(self._try_locks, other))  # which kills the other process
+        yield rename
+        yield _try("mount", self._check_mount)
+        yield _try("sync", self._try_sync)
+        yield _try("names", self._try_names)
+        yield _try("file modes", self._check_modes)
+        yield _try("hard links", self._try_link)
+        yield _try("file times", self._check_times)
+        yield _try("clock", self._compare_clocks)
 
     def _path(self, name: str) -> str:
         return os.path.join(self._directory, name)
 
-    def _made(self, name: str, content: bytes = b"") -> str:
+    def _create(self, name: str, content: bytes = b"") -> str:
+        """Create a file in the directory and return its path."""
         path = self._path(name)
-        with open(self._do.make(path), "wb") as file:
+        with open(self._operations.create(path), "wb") as file:
             file.write(content)
         return path
 
@@ -182,147 +190,147 @@ class _Probe:
         self._stack.callback(os.close, descriptor)
         return descriptor
 
-    def _lock(self, other: OtherProcess | NotTriedError) -> tuple[bool, str]:
+    def _try_locks(self, other: OtherProcess | NotTriedError) -> tuple[bool, str]:
         if isinstance(other, NotTriedError):
             raise other
-        path = self._made("lock")
-        mine = self._open(path)
-        if not self._do.lock(mine):
-            return False, "nobody gets it"
-        if other.ask("lock", path):
-            return False, "two processes get it at once"
-        self._do.unlock(mine)
-        if not other.ask("lock", path):
-            return False, "nobody gets it when its holder has given it back"
-        if self._do.lock(mine):
-            return False, "two processes get it at once"
+        path = self._create("lock")
+        descriptor = self._open(path)
+        if not self._operations.lock(descriptor):
+            return False, "no process gets a free lock"
+        if other.call("lock", path):
+            return False, "two processes hold a lock at once"
+        self._operations.unlock(descriptor)
+        if not other.call("lock", path):
+            return False, "no process gets a lock that its holder released"
+        if self._operations.lock(descriptor):
+            return False, "two processes hold a lock at once"
         other.kill()
-        until = time.monotonic() + _AT_ONCE
-        while not self._do.lock(mine):
-            if time.monotonic() >= until:
-                return False, "nobody gets it when its holder was killed"
+        deadline = time.monotonic() + _RELEASE_TIMEOUT
+        while not self._operations.lock(descriptor):
+            if time.monotonic() >= deadline:
+                return False, "no process gets a lock whose holder was killed"
             time.sleep(0.001)
-        return True, "one process gets it at a time, and the next at once when that one is killed"
+        return True, "one process at a time holds a lock, and if it is killed, the next gets the lock at once"
 
-    def _replace(self, other: OtherProcess | NotTriedError) -> tuple[bool, str]:
-        old, new = _OLD.encode() * _MUCH, _NEW.encode() * _MUCH
-        path, temporary = self._made("document", old), self._made("temporary", new)
+    def _try_rename(self, other: OtherProcess | NotTriedError) -> tuple[bool, str]:
+        old, new = _OLD.encode() * _SIZE, _NEW.encode() * _SIZE
+        path, temporary = self._create("document", old), self._create("temporary", new)
         with open(path, "rb", buffering=0) as reader:
-            begun = reader.read(1)
+            start = reader.read(1)
             if isinstance(other, OtherProcess):
-                other.ask("begin", path)
-            self._do.replace(temporary, path)
-            seen = begun + reader.read() != old
+                other.call("read_start", path)
+            self._operations.replace(temporary, path)
+            torn = start + reader.read() != old
         with open(path, "rb") as file:
-            unseen = file.read() != new
-        where = f"; in one process only, as {other}"
+            stale = file.read() != new
+        limit = f"; tried in one process only: {other}"
         if isinstance(other, OtherProcess):
-            seen |= other.ask("go_on", path) != [_OLD]
-            unseen |= other.ask("read", path) != [_NEW]
-            where = ""
-        if seen:
-            return False, f"who has the file open does not read the old content to its end{where}"
-        if unseen:
-            return False, f"who opens the file afterwards does not read the new content{where}"
-        return True, f"who has the file open reads the old content to its end, and who opens it then the new{where}"
+            torn |= other.call("read_rest", path) != [_OLD]
+            stale |= other.call("read", path) != [_NEW]
+            limit = ""
+        if torn:
+            return False, f"a reader that has the file open does not read the old content to its end{limit}"
+        if stale:
+            return False, f"a reader that opens the file afterwards does not read the new content{limit}"
+        return True, f"a reader that has the file open reads the old content to its end, later ones the new{limit}"
 
-    def _look_at_mount(self) -> tuple[bool | None, str]:
-        descriptor = self._open(self._made("mount"))
-        self._mount = mount = self._do.mount_at(descriptor)
+    def _check_mount(self) -> tuple[bool | None, str]:
+        self._mount = mount = self._operations.mount_at(self._open(self._create("mount")))
         if mount is None:
             return None, "this system does not tell how the directory is mounted"
-        where = f"{mount.type}, mounted on {mount.point}"
-        if found := mount.options & _LOCAL_LOCKS:
-            return False, f"{where} with {_listed(found)}: locks hold among the processes of one machine only"
-        if found := mount.options & _UNSEEN:
-            return False, f"{where} with {_listed(found)}: what another machine saved may not be seen"
-        if mount.is_nfs and (found := mount.options & _IMPATIENT):
-            return None, f"{where} with {_listed(found)}: what takes the server long fails"
+        place = f"{mount.type}, mounted on {mount.point}"
+        if options := mount.options & _LOCAL_LOCKS:
+            return False, f"{place} with {_listed(options)}: locks hold only between processes of one machine"
+        if options := mount.options & _UNSEEN:
+            return False, f"{place} with {_listed(options)}: saves by another machine may stay unseen"
+        if mount.is_nfs and (options := mount.options & _IMPATIENT):
+            return None, f"{place} with {_listed(options)}: operations fail if the server is slow"
         if mount.type.partition(".")[0] in _UNTRIED:
-            return None, f"{where}: not tried, and one machine cannot tell whether locks hold between machines"
-        return True, where
+            return None, f"{place}: untested, and one machine cannot tell whether locks hold between machines"
+        return True, place
 
-    def _sync(self) -> tuple[bool, str]:
-        with open(self._do.make(self._path("synced")), "wb") as file:
+    def _try_sync(self) -> tuple[bool, str]:
+        with open(self._operations.create(self._path("synced")), "wb") as file:
             file.write(b"s" * 4096)
-            file.flush()  # and not closed, which with NFS would sync it already
+            file.flush()  # not closed: on NFS that would sync it already
             started = time.perf_counter()
-            self._do.sync(file.fileno())
+            self._operations.sync(file.fileno())
         between = time.perf_counter()
-        self._do.sync_directory(self._directory)
+        self._operations.sync_directory(self._directory)
         ended = time.perf_counter()
         if self._mount is not None:
             if self._mount.type in _IN_MEMORY:
                 return False, f"{self._mount.type} is in memory: a sync does not reach a disk"
-            if found := self._mount.options & _UNSYNCED:
-                return False, f"mounted with {_listed(found)}: a sync does not reach the disk"
+            if options := self._mount.options & _UNSYNCED:
+                return False, f"mounted with {_listed(options)}: a sync does not reach the disk"
         return True, f"a file takes {(between - started) * 1000:.2g} ms, a directory {(ended - between) * 1000:.2g} ms"
 
-    def _tell_names_apart(self) -> tuple[bool, str]:
+    def _try_names(self) -> tuple[bool, str]:
         faults = []
         for name, twin in _TWINS:
             try:
-                self._made(name)
+                self._create(name)
             except (OSError, UnicodeEncodeError) as error:
-                faults.append(f"{name!a} cannot be one ({getattr(error, 'strerror', error)})")
+                faults.append(f"no file can be named {name!a} ({getattr(error, 'strerror', error)})")
                 continue
-            if self._do.exists(self._path(twin)):
-                faults.append(f"{name!a} and {twin!a} are one file, and no two documents")
+            if self._operations.exists(self._path(twin)):
+                faults.append(f"{name!a} and {twin!a} are one file, not two documents")
             elif name not in os.listdir(self._directory):
-                faults.append(f"{name!a} becomes another")
+                faults.append(f"a file named {name!a} gets another name")
         if faults:
             return False, "; ".join(faults)
-        return True, "those that differ in case, Unicode normalisation or a dot at the end are of different files"
+        return True, "names that differ in case, Unicode normalisation or a dot at the end are different files"
 
-    def _keep_private(self) -> tuple[bool | None, str]:
+    def _check_modes(self) -> tuple[bool | None, str]:
         if system.WINDOWS:
-            return None, "Windows keeps lists instead of who may read what, which are not looked at"
-        mode = os.stat(self._made("private")).st_mode & 0o777
+            return None, "Windows has access lists instead of modes, and they are not checked"
+        mode = os.stat(self._create("private")).st_mode & 0o777
         if mode & 0o077:
-            return False, f"a file that is made for its owner only has {mode:04o}: others may read conversations"
-        return True, "a file that is made for its owner only stays so"
+            return False, f"a file created for its owner only has mode {mode:04o}: others may read conversations"
+        return True, "a file created for its owner only is private"
 
-    def _link(self) -> tuple[bool | None, str]:
-        path = self._made("linked")
+    def _try_link(self) -> tuple[bool | None, str]:
+        path = self._create("linked")
         try:
-            self._do.link(path, self._path("link"))
+            self._operations.link(path, self._path("link"))
         except OSError as error:
-            lost = "a power cut may take a file while it is archived or quarantined"
-            return None, f"there are none ({error.strerror}): {lost}"
+            risk = "a power cut may lose a file while it is archived or quarantined"
+            return None, f"there are none ({error.strerror}): {risk}"
         return True, "a file that is archived or quarantined is in one of the two places at any time"
 
-    def _keep_times(self) -> tuple[bool | None, str]:
-        path = self._made("times")
+    def _check_times(self) -> tuple[bool | None, str]:
+        path = self._create("times")
         with suppress(OSError):
-            self._do.set_times(path, (_ODD, _ODD))
-        if revisions.is_marked(os.stat(path), _ODD):
-            return True, "they are kept to the 100 nanoseconds or better"
-        return None, "they are not kept exactly: what may have changed is read again, which is slower"
+            self._operations.set_times(path, (_PRECISE_TIME, _PRECISE_TIME))
+        if revisions.is_marked(os.stat(path), _PRECISE_TIME):
+            return True, "they are kept to 100 nanoseconds or better"
+        return None, "they are not kept exactly: files that may have changed are read again, which is slower"
 
     def _compare_clocks(self) -> tuple[bool, str]:
-        path = self._made("unit")
-        unit = _COARSEST
+        path = self._create("resolution")
+        resolution = _COARSEST_RESOLUTION
         with suppress(OSError):
-            self._do.set_times(path, (_ODD, _ODD))
+            self._operations.set_times(path, (_PRECISE_TIME, _PRECISE_TIME))
             kept = os.stat(path).st_mtime_ns
-            unit = next((unit for unit in _UNITS if _ODD // unit * unit == kept), _COARSEST)
-        before = self._do.now()
-        stamp = os.stat(self._made("clock", b"c")).st_mtime_ns
-        after = self._do.now()
-        if stamp > after + _SKEW:
-            return False, f"that of the file system is {_seconds(stamp - after)} ahead, which hides changes"
-        if stamp < before - unit - _SKEW:
-            return False, f"that of the file system is {_seconds(before - stamp)} behind, which hides changes"
-        return True, "that of the file system goes with this machine's"
+            candidates = (unit for unit in _RESOLUTIONS if _PRECISE_TIME // unit * unit == kept)
+            resolution = next(candidates, _COARSEST_RESOLUTION)
+        before = self._operations.now()
+        stamp = os.stat(self._create("clock", b"c")).st_mtime_ns
+        after = self._operations.now()
+        if stamp > after + _MAX_SKEW:
+            return False, f"the file system's clock is {_seconds(stamp - after)} ahead, which hides changes"
+        if stamp < before - resolution - _MAX_SKEW:
+            return False, f"the file system's clock is {_seconds(before - stamp)} behind, which hides changes"
+        return True, "the file system's clock agrees with this machine's"
 
 
-def _tried(what: str, trial: Trial) -> Finding:
+def _try(what: str, trial: Trial) -> Finding:
     try:
         holds, detail = trial()
     except NotTriedError as error:
         return Finding(what, holds=None, detail=f"not tried: {error}")
     except OSError as error:
-        return Finding(what, holds=False, detail=f"this failed: {error.strerror or error}")
+        return Finding(what, holds=False, detail=f"the trial failed: {error.strerror or error}")
     return Finding(what, holds, detail)
 
 

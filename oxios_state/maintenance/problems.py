@@ -31,11 +31,11 @@ class ProblemKind(Enum):
 
 _REMEDIES = {
     ProblemKind.CORRUPT: "mend it by hand, or quarantine it",
-    ProblemKind.MISNAMED: "give the file the name of the id in it, or quarantine it",
+    ProblemKind.MISNAMED: "rename the file to match the id in it, or quarantine it",
     ProblemKind.UNSAFE: "load it, change the value and save it: the kernel would refuse it, or read another value",
     ProblemKind.NOT_A_FILE: "move it away, or quarantine it",
-    ProblemKind.LINK: "put the file itself in its place, or quarantine the link",
-    ProblemKind.UNREADABLE: "give yourself the permission to read it",
+    ProblemKind.LINK: "replace the link with the file itself, or quarantine the link",
+    ProblemKind.UNREADABLE: "give yourself permission to read it",
     ProblemKind.ORPHAN: "let the next prune remove it, or quarantine it: its writer died before the save was done",
     ProblemKind.NAME: "rename it, or quarantine it: this library refuses the name",
     ProblemKind.PORTABILITY: "rename it before the directory goes to such a system",

@@ -177,7 +177,7 @@ class SummaryFile:
     def read(self) -> dict[str, Entry]:
         """Return the entries by the names of their files; none if there is no undamaged file of this format."""
         try:
-            return _decode(reads.read(self._path()) or b"")
+            return decode_entries(reads.read(self._path()) or b"")
         except (StateError, OSError, ValueError, TypeError, RecursionError) as error:
             _log.debug("no cache of summaries: %s", error)
             return {}
@@ -202,7 +202,7 @@ class SummaryFile:
             if not self._is_own():
                 return written
             self._tree.make_own_directory("cache")
-            with Staged(self._tree, self._path(), _encode(rows)) as staged:
+            with Staged(self._tree, self._path(), encode_entries(rows)) as staged:
                 staged.replace()
         except (StateError, OSError) as error:  # a read-only directory, a full disk
             _log.debug("no cache of summaries: %s", error)
@@ -224,7 +224,8 @@ def _identities(entries: Mapping[str, Entry]) -> set[tuple[str, Identity | None]
     return {(name, entry.revision.identity) for name, entry in entries.items()}
 
 
-def _encode(entries: Mapping[str, Entry]) -> list[bytes]:
+def encode_entries(entries: Mapping[str, Entry]) -> list[bytes]:
+    """Return the content of the file in pieces."""
     rows = []
     readable = [(name, entry.revision.identity, entry.summary) for name, entry in entries.items() if entry.summary]
     for name, identity, summary in readable:
@@ -235,10 +236,15 @@ def _encode(entries: Mapping[str, Entry]) -> list[bytes]:
     return [_FORMAT % _digest(body), body]
 
 
-def _decode(raw: bytes) -> dict[str, Entry]:
+def decode_entries(raw: bytes) -> dict[str, Entry]:
+    """Return the entries in the content of the file.
+
+    Raises:
+        ValueError, TypeError, RecursionError: If it is damaged or of another format.
+    """
     header, _, body = raw.partition(b"\n")
     if header + b"\n" != _FORMAT % _digest(body):
-        raise ValueError("there is none, or it is damaged or of another format")
+        raise ValueError("the file is missing, damaged or of another format")
     rows = loads(body)
     if rows:
         _check(list(zip(*rows, strict=True)))
@@ -256,12 +262,12 @@ def _check(columns: list[tuple[Any, ...]]) -> None:
     """Raise an error for rows that are not summaries: the digest proves only that the file is as it was written."""
     types = [set(map(type, column)) for column in columns]
     if len(types) != len(_TYPES) or not all(map(set.issuperset, _TYPES, types)):
-        raise ValueError("a row is not one of a summary")
+        raise ValueError("a row is not that of a summary")
     identities, counts, *times = columns[1], columns[2], *columns[-2:]
     if set(map(len, identities)) != {5} or {type(part) for identity in identities for part in identity} != {int}:
-        raise ValueError("an identity is not one of a file")
+        raise ValueError("an identity is not that of a file")
     if min(counts) < 0 or not all(map(timestamps.are_canonical, times)):
-        raise ValueError("a count is negative, or a timestamp is not one of a summary")
+        raise ValueError("a count is negative, or a timestamp is not in the canonical form")
 
 
 def _digest(body: bytes) -> bytes:

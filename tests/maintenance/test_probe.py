@@ -1,4 +1,7 @@
-"""What `StateStore.probe` finds of a directory, good and bad. `nox -s file_systems` has real file systems."""
+"""`StateStore.probe`, on this machine's file system and on imitations of broken ones.
+
+`nox -s file_systems` probes real ones.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import Any
 import pytest
 
 from oxios_state import Finding, Problem, ProblemKind, StateStore
-from oxios_state.maintenance import probe, probe_process, scratch
+from oxios_state.maintenance import probe, probe_process
 from oxios_state.maintenance.probe import Operations
 from oxios_state.storage import nfs, system
 from oxios_state.storage.nfs import Mount
@@ -23,32 +26,38 @@ from oxios_state.storage.tree import Tree
 
 posix = pytest.mark.skipif(os.name == "nt", reason="modes, links and limits of POSIX")
 on_linux = pytest.mark.skipif(not os.path.exists("/proc/self/mountinfo"), reason="Linux alone has this table")
-DISK = Mount("/", "ext4", frozenset({"rw"}))  # as temporary directories may be in memory
+DISK = Mount("/", "ext4", frozenset({"rw"}))  # the temporary directory of the tests may be in memory
 LOCKS, RENAME = "locks between processes", "rename over an open file"
-WHATS = [LOCKS, RENAME, "mount", "sync", "names", "file modes", "hard links", "file times", "clock"]
+TRIALS = [LOCKS, RENAME, "mount", "sync", "names", "file modes", "hard links", "file times", "clock"]
 SECOND = 10**9
 
 
 def find(base: Path, **operations: Any) -> dict[str, Finding]:
-    """Probe with some operations done otherwise, and give what was found by what was tried."""
-    before = left(base)
-    do = Operations(**{"mount_at": lambda _: DISK, **operations})
-    found = probe.probe(Tree(base, durable=True), do)
-    assert [finding.what for finding in found] == WHATS
-    assert left(base) == before | {".oxios_state", ".oxios_state/.gitignore"}
-    return {finding.what: finding for finding in found}
+    """Probe a directory with some operations replaced, and return the findings by their trials."""
+    before = names_below(base)
+    findings = probe.probe(Tree(base, durable=True), Operations(**{"mount_at": lambda _: DISK, **operations}))
+    assert [finding.what for finding in findings] == TRIALS
+    assert names_below(base) == before | {".oxios_state", ".oxios_state/.gitignore"}
+    return {finding.what: finding for finding in findings}
 
 
-def left(base: Path) -> set[str]:
+def find_alone(base: Path, **operations: Any) -> dict[str, Finding]:
+    """Probe as `find` does, but without another process, which takes most of the time."""
+    findings = find(base, interpreter="", **operations)
+    assert findings.pop(LOCKS).holds is None
+    return findings
+
+
+def names_below(base: Path) -> set[str]:
     return {path.relative_to(base).as_posix() for path in base.rglob("*")}
 
 
-def faults(found: dict[str, Finding]) -> dict[str, str]:
-    return {what: finding.detail for what, finding in found.items() if finding.holds is False}
+def faults(findings: dict[str, Finding]) -> dict[str, str]:
+    return {trial: finding.detail for trial, finding in findings.items() if finding.holds is False}
 
 
-def notes(found: dict[str, Finding]) -> dict[str, str]:
-    return {what: finding.detail for what, finding in found.items() if finding.holds is None}
+def notes(findings: dict[str, Finding]) -> dict[str, str]:
+    return {trial: finding.detail for trial, finding in findings.items() if finding.holds is None}
 
 
 def failing(number: int) -> Any:
@@ -58,35 +67,35 @@ def failing(number: int) -> Any:
     return fail
 
 
-def otherwise(definition: str) -> str:
-    """Give the program of the other process with something in it defined otherwise."""
+def program_with(definition: str) -> str:
+    """Return the program of the other process with one of its functions replaced."""
     return probe_process.PROGRAM.replace("for line in", f"{definition}\nfor line in")
 
 
-# The whole.
+# The findings, and what a probe leaves behind.
 
 
 @posix
-def test_here_all_holds(tmp_path: Path) -> None:
-    found = find(tmp_path)
-    assert (faults(found), notes(found)) == ({}, {})
+def test_a_local_directory_passes_every_trial(tmp_path: Path) -> None:
+    findings = find(tmp_path)
+    assert (faults(findings), notes(findings)) == ({}, {})
 
 
-def test_a_store_finds_what_there_is_and_leaves_all_as_it_was(store: StateStore) -> None:
-    before = left(store.base_path)
-    assert [finding.what for finding in store.probe()] == WHATS
-    assert left(store.base_path) == before
+def test_probe_runs_every_trial_and_leaves_no_trace(store: StateStore) -> None:
+    before = names_below(store.base_path)
+    assert [finding.what for finding in store.probe()] == TRIALS
+    assert names_below(store.base_path) == before
     assert store.load_json("c", "a") == 1
 
 
 @posix
-def test_a_new_directory_is_made_as_by_a_first_save(tmp_path: Path) -> None:
+def test_probe_creates_a_missing_base_like_a_first_save(tmp_path: Path) -> None:
     base = tmp_path / "new" / "state"
     find(base)
     assert [path.stat().st_mode & 0o777 for path in (base, base / ".oxios_state")] == [0o700, 0o700]
 
 
-def test_a_finding_is_one_plain_line() -> None:
+def test_a_finding_is_printed_on_one_line() -> None:
     assert str(Finding("names", holds=True, detail="x")) == "names: yes, x"
     assert str(Finding("names", holds=False, detail="x")) == "names: no, x"
     assert str(Finding("names", holds=None, detail="x")) == "names: note, x"
@@ -97,22 +106,19 @@ def interrupt(*_: object) -> None:
 
 
 @pytest.mark.parametrize("operation", ["lock", "sync", "now", "mount_at"])
-def test_whatever_ends_the_probe_all_is_as_it_was_and_the_other_process_is_gone(
-    store: StateStore, operation: str
-) -> None:
-    before = left(store.base_path)
-    note = store.base_path.parent / "pid"
-    program = f"import os\nwith open({str(note)!r}, 'w') as file: file.write(str(os.getpid()))\n{probe_process.PROGRAM}"
-    done: dict[str, Any] = {"program": program, operation: interrupt}
-    do = Operations(**done)
+def test_an_interrupted_probe_removes_its_directory_and_ends_its_process(store: StateStore, operation: str) -> None:
+    before = names_below(store.base_path)
+    pid = store.base_path.parent / "pid"
+    program = f"import os\nwith open({str(pid)!r}, 'w') as file: file.write(str(os.getpid()))\n{probe_process.PROGRAM}"
+    replaced: dict[str, Any] = {"program": program, operation: interrupt}
     with pytest.raises(KeyboardInterrupt):
-        probe.probe(Tree(store.base_path, durable=True), do)
-    assert left(store.base_path) == before
+        probe.probe(Tree(store.base_path, durable=True), Operations(**replaced))
+    assert names_below(store.base_path) == before
     with pytest.raises(ProcessLookupError):
-        os.kill(int(note.read_text()), 0)
+        os.kill(int(pid.read_text()), 0)
 
 
-def test_what_cannot_be_removed_at_once_is_removed_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removal_of_the_probe_directory_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[Path] = []
 
     def remove(directory: Path) -> None:
@@ -121,86 +127,84 @@ def test_what_cannot_be_removed_at_once_is_removed_later(tmp_path: Path, monkeyp
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), directory)
         shutil.rmtree(directory)
 
-    monkeypatch.setattr(scratch, "shutil", SimpleNamespace(rmtree=remove))
-    find(tmp_path)
+    monkeypatch.setattr(probe, "shutil", SimpleNamespace(rmtree=remove))
+    find_alone(tmp_path)
     assert len(tries) == 3
     tries.clear()
-    monkeypatch.setattr(scratch, "_PATIENCE", 0)
+    monkeypatch.setattr(probe, "_REMOVE_TIMEOUT", 0)
     with pytest.raises(OSError, match=r"\.oxios_state/probe\."):
         StateStore(tmp_path).probe()
 
 
 @pytest.mark.parametrize(("age", "stays"), [(0, True), (3500, True), (3700, False)])
-def test_what_a_killed_probe_left_goes_with_the_next_when_it_is_an_hour_old(
-    store: StateStore, age: int, *, stays: bool
-) -> None:
+def test_directories_of_killed_probes_are_removed_after_an_hour(store: StateStore, age: int, *, stays: bool) -> None:
     own = store.base_path / ".oxios_state"
-    left, other, link = (own / f"probe.{end}" for end in ("0123456789abcdef", "mine", "fedcba9876543210"))
-    for directory in (left, other):
+    own_probe, other, link = (own / f"probe.{end}" for end in ("0123456789abcdef", "mine", "fedcba9876543210"))
+    for directory in (own_probe, other):
         directory.mkdir()
         (directory / "document").write_bytes(b"o")
     link.symlink_to("..")
-    for path in (left, other, link):
+    for path in (own_probe, other, link):
         os.utime(path, (time.time() - age,) * 2, follow_symlinks=False)
     store.probe()
-    assert left.exists() == stays
+    assert own_probe.exists() == stays
     assert (other / "document").exists()
     assert (link / "c").is_dir()
 
 
 @posix
-def test_what_a_full_or_limited_directory_refuses_is_found(tmp_path: Path) -> None:
+def test_a_full_directory_is_a_fault(tmp_path: Path) -> None:
     import resource
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        found = find(tmp_path)
+        findings = find(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert faults(found) == dict.fromkeys([RENAME, "sync"], "this failed: File too large")
+    assert faults(findings) == dict.fromkeys([RENAME, "sync"], "the trial failed: File too large")
 
 
 @posix
-def test_that_nothing_can_be_made_in_a_directory_is_found_beside_what_is_wrong_with_its_files(nobody: Path) -> None:
+def test_check_reports_an_unwritable_directory_beside_corrupt_files(nobody: Path) -> None:
     base = nobody / "state"
     (base / "c").mkdir(parents=True)
     (base / "c/bad.json").write_text("{")
     base.chmod(0o500)
-    (found,) = StateStore(base).probe()
-    refused = f"[Errno 13] Permission denied: '{base}/.oxios_state'"
-    assert found == Finding("directory", holds=False, detail=f"nothing can be made in it: {refused}")
+    (finding,) = StateStore(base).probe()
+    reason = f"[Errno 13] Permission denied: '{base}/.oxios_state'"
+    assert finding == Finding("directory", holds=False, detail=f"nothing can be created in it: {reason}")
     assert [(problem.kind, problem.path) for problem in StateStore(base).check(probe=True)] == [
         (ProblemKind.FILE_SYSTEM, base),
         (ProblemKind.CORRUPT, base / "c/bad.json"),
     ]
-    assert left(base) == {"c", "c/bad.json"}
+    assert names_below(base) == {"c", "c/bad.json"}
     (nobody / "file").touch()
-    (found,) = StateStore(nobody / "file").probe()
-    assert "File exists" in found.detail or "Not a directory" in found.detail
+    (finding,) = StateStore(nobody / "file").probe()
+    assert "File exists" in finding.detail or "Not a directory" in finding.detail
 
 
 @posix
-def test_the_librarys_own_directory_is_not_made_elsewhere(tmp_path: Path) -> None:
+def test_probe_does_not_follow_a_link_out_of_the_base(tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "state").mkdir()
     (tmp_path / "state/.oxios_state").symlink_to(tmp_path / "outside")
     (tmp_path / "state/c").mkdir()
     (tmp_path / "state/c/bad.json").write_text("{")
-    (found,) = StateStore(tmp_path / "state").probe()
-    assert (found.what, found.holds) == ("directory", False)
-    assert "a symbolic link that leads outside" in found.detail
+    (finding,) = StateStore(tmp_path / "state").probe()
+    assert (finding.what, finding.holds) == ("directory", False)
+    assert "a symbolic link that leads outside" in finding.detail
     assert len(StateStore(tmp_path / "state").check(probe=True)) == 2
-    assert left(tmp_path / "outside") == set()
+    assert names_below(tmp_path / "outside") == set()
 
 
 # Locks.
 
 
 class SoftLock:
-    """A lock that is a directory: it stays when its holder is killed."""
+    """A lock that is a directory, and so outlives its holder."""
 
-    in_the_other_process = """
+    other_process = """
 def lock(path):
     try:
         os.mkdir(path + ".soft")
@@ -212,7 +216,7 @@ def lock(path):
     def __init__(self) -> None:
         self._path = ""
 
-    def make(self, path: str) -> int:
+    def create(self, path: str) -> int:
         if path.endswith("lock"):
             self._path = f"{path}.soft"
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -228,19 +232,19 @@ def lock(path):
         os.rmdir(self._path)
 
 
-def test_a_lock_that_outlives_its_holder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "_AT_ONCE", 0.05)
-    soft, program = SoftLock(), otherwise(SoftLock.in_the_other_process)
-    found = find(tmp_path, make=soft.make, lock=soft.lock, unlock=soft.unlock, program=program)
-    assert faults(found) == {LOCKS: "nobody gets it when its holder was killed"}
+def test_a_lock_that_outlives_its_holder_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_RELEASE_TIMEOUT", 0.05)
+    soft, program = SoftLock(), program_with(SoftLock.other_process)
+    findings = find(tmp_path, create=soft.create, lock=soft.lock, unlock=soft.unlock, program=program)
+    assert faults(findings) == {LOCKS: "no process gets a lock whose holder was killed"}
 
 
-LETS_GO = """
+LOSES_LOCKS = """
 take = lock
 def lock(path):
-    got = take(path)
+    locked = take(path)
     os.closerange(3, 100)
-    return got
+    return locked
 """
 
 
@@ -248,30 +252,32 @@ def lock(path):
 @pytest.mark.parametrize(
     ("operations", "detail"),
     [
-        ({"lock": lambda _: True}, "two processes get it at once"),  # a lock for the threads of one process
-        ({"program": otherwise(LETS_GO)}, "two processes get it at once"),
-        ({"lock": lambda _: False}, "nobody gets it"),
-        ({"unlock": lambda _: None}, "nobody gets it when its holder has given it back"),
-        ({"lock": failing(errno.ENOLCK)}, f"this failed: {os.strerror(errno.ENOLCK)}"),
+        ({"lock": lambda _: True}, "two processes hold a lock at once"),  # locks that exclude threads only
+        ({"program": program_with(LOSES_LOCKS)}, "two processes hold a lock at once"),
+        ({"lock": lambda _: False}, "no process gets a free lock"),
+        ({"unlock": lambda _: None}, "no process gets a lock that its holder released"),
+        ({"lock": failing(errno.ENOLCK)}, f"the trial failed: {os.strerror(errno.ENOLCK)}"),
         (
-            {"program": otherwise("def lock(path): os.open('', 0)")},
-            "this failed: [Errno 2] No such file or directory: ''",
+            {"program": program_with("def lock(path): os.open('', 0)")},
+            "the trial failed: [Errno 2] No such file or directory: ''",
         ),
     ],
 )
-def test_locks_that_do_not_work_are_found(tmp_path: Path, operations: dict[str, Any], detail: str) -> None:
+def test_broken_locks_are_a_fault(tmp_path: Path, operations: dict[str, Any], detail: str) -> None:
     assert faults(find(tmp_path, **operations)) == {LOCKS: detail}
 
 
 # The other process.
 
+NO_PYTHON = "no Python interpreter is known that could run another process"
 
-def test_an_interpreter_that_has_none_of_the_packages_gets_them_from_this_one(tmp_path: Path) -> None:
+
+def test_the_other_interpreter_finds_the_packages_of_this_one(tmp_path: Path) -> None:
     assert find(tmp_path, interpreter=getattr(sys, "_base_executable", sys.executable))[LOCKS].holds
 
 
 @posix
-def test_an_interpreter_may_be_a_script_that_starts_it(tmp_path: Path) -> None:
+def test_the_interpreter_may_be_a_script_that_starts_python(tmp_path: Path) -> None:
     script = tmp_path / "python"
     script.write_text(f'#!/bin/sh\necho a greeting\n"{sys.executable}" "$@"\nexit $?\n')
     script.chmod(0o755)
@@ -280,9 +286,9 @@ def test_an_interpreter_may_be_a_script_that_starts_it(tmp_path: Path) -> None:
 
 @posix
 @pytest.mark.parametrize(
-    ("operations", "why"),
+    ("operations", "reason"),
     [
-        ({"interpreter": ""}, "no Python is known that could be another process"),
+        ({"interpreter": ""}, NO_PYTHON),
         (
             {"interpreter": "/nowhere/python"},
             "another process cannot be started: [Errno 2] No such file or directory: '/nowhere/python'",
@@ -290,26 +296,33 @@ def test_an_interpreter_may_be_a_script_that_starts_it(tmp_path: Path) -> None:
         ({"interpreter": "/bin/true"}, "another process does not start: /bin/true"),
         ({"program": "raise SystemExit"}, f"another process does not start: {sys.executable}"),
         ({"program": "import none"}, f"does not start: {sys.executable}: ModuleNotFoundError: No module named 'none'"),
-        ({"program": "import time; time.sleep(50)", "patience": 0.1}, f"does not start: {sys.executable}"),
+        ({"program": "import time; time.sleep(50)", "timeout": 0.1}, f"does not start: {sys.executable}"),
         ({"program": "print('ready')"}, f"another process does not answer: {sys.executable}"),
         ({"program": "print('ready'); print('[1]')"}, f"another process does not answer: {sys.executable}"),
-        (
-            {"program": "import time; print('ready', flush=True); time.sleep(50)", "patience": 4},
-            f"another process does not answer: {sys.executable}",
-        ),
     ],
 )
-def test_without_another_process_its_part_is_not_tried(tmp_path: Path, operations: dict[str, Any], why: str) -> None:
-    found = find(tmp_path, **operations)
-    assert faults(found) == {}
-    assert notes(found)[LOCKS].startswith("not tried: ")
-    assert notes(found)[LOCKS].endswith(why)
-    renamed = found[RENAME]
-    assert why in renamed.detail
-    assert renamed.holds is (None if "answer" in why else True)
+def test_trials_between_processes_are_skipped_without_another_process(
+    tmp_path: Path, operations: dict[str, Any], reason: str
+) -> None:
+    findings = find(tmp_path, **operations)
+    assert faults(findings) == {}
+    assert notes(findings)[LOCKS].startswith("not tried: ")
+    assert notes(findings)[LOCKS].endswith(reason)
+    assert reason in findings[RENAME].detail
+    assert findings[RENAME].holds is (None if "answer" in reason else True)
 
 
-def test_a_frozen_program_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@posix
+def test_another_process_that_hangs_is_killed_after_the_timeout(tmp_path: Path) -> None:
+    program, detail = "import time; print('ready', flush=True); time.sleep(50)", ""
+    for timeout in (0.3, 1, 4, 16):  # a busy machine may take longer to start it
+        detail = find(tmp_path, program=program, timeout=timeout)[LOCKS].detail
+        if detail != f"not tried: another process does not start: {sys.executable}":
+            break
+    assert detail == f"not tried: another process does not answer: {sys.executable}"
+
+
+def test_a_frozen_program_does_not_run_itself_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Operations().interpreter == sys.executable
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     assert Operations().interpreter == ""
@@ -317,7 +330,8 @@ def test_a_frozen_program_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> N
 
 # A rename over an open file.
 
-TORN = "who has the file open does not read the old content to its end"
+TORN = "a reader that has the file open does not read the old content to its end"
+STALE = "a reader that opens the file afterwards does not read the new content"
 
 
 @posix
@@ -325,25 +339,25 @@ TORN = "who has the file open does not read the old content to its end"
     ("operations", "detail"),
     [
         ({"replace": shutil.copyfile}, TORN),
-        ({"program": otherwise("go_on = read")}, TORN),
-        ({"replace": lambda *_: None}, "who opens the file afterwards does not read the new content"),
-        ({"program": otherwise("read = go_on")}, "who opens the file afterwards does not read the new content"),
-        ({"replace": failing(errno.EBUSY)}, f"this failed: {os.strerror(errno.EBUSY)}"),
+        ({"program": program_with("read_rest = read")}, TORN),
+        ({"replace": lambda *_: None}, STALE),
+        ({"program": program_with("read = read_rest")}, STALE),
+        ({"replace": failing(errno.EBUSY)}, f"the trial failed: {os.strerror(errno.EBUSY)}"),
         (
             {"replace": shutil.copyfile, "interpreter": ""},
-            f"{TORN}; in one process only, as no Python is known that could be another process",
+            f"{TORN}; tried in one process only: {NO_PYTHON}",
         ),
     ],
 )
-def test_a_rename_that_is_no_replacement_is_found(tmp_path: Path, operations: dict[str, Any], detail: str) -> None:
+def test_a_rename_that_is_not_atomic_is_a_fault(tmp_path: Path, operations: dict[str, Any], detail: str) -> None:
     assert faults(find(tmp_path, **operations)) == {RENAME: detail}
 
 
-# What the mount says.
+# The mount.
 
 
 def mounted(path: Path, kind: str, options: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a table in which the directory is mounted so, beneath another mount of the same device."""
+    """Replace the table of mounts by one that has the directory, and another mount of the same device."""
     with open(path / "any", "wb") as file:
         lines = Path(f"/proc/self/fdinfo/{file.fileno()}").read_text().splitlines()
     (identifier,) = (line.split()[1] for line in lines if line.startswith("mnt_id:"))
@@ -352,11 +366,11 @@ def mounted(path: Path, kind: str, options: str, monkeypatch: pytest.MonkeyPatch
         f"1 1 0:1 / / rw - btrfs /dev/b rw\n{identifier} 1 0:9 / /mnt rw,relatime - {kind} x {options}\n"
         "9999999 1 0:1 / /other rw - btrfs /dev/b rw\n"
     )
-    monkeypatch.setattr(nfs, "_TABLE", str(table))
+    monkeypatch.setattr(nfs, "_MOUNTS", str(table))
 
 
-ONE_MACHINE = "locks hold among the processes of one machine only"
-UNSEEN = "what another machine saved may not be seen"
+ONE_MACHINE = "locks hold only between processes of one machine"
+UNSEEN = "saves by another machine may stay unseen"
 NO_DISK = "a sync does not reach the disk"
 
 
@@ -378,57 +392,57 @@ NO_DISK = "a sync does not reach the disk"
         ("tmpfs", "rw", {"sync": "tmpfs is in memory: a sync does not reach a disk"}),
     ],
 )
-def test_a_mount_that_takes_away_what_a_store_needs_is_found(
+def test_mount_options_that_break_a_promise_are_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, options: str, fault: dict[str, str]
 ) -> None:
     mounted(tmp_path, kind, options, monkeypatch)
-    found = find(tmp_path, mount_at=nfs.mount_at)
+    findings = find_alone(tmp_path, mount_at=nfs.mount_at)
     where = f"{kind}, mounted on /mnt"
-    assert faults(found) == {what: f"{where} {text}" if what == "mount" else text for what, text in fault.items()}
-    assert found["mount"].detail.startswith(where)
+    assert faults(findings) == {what: f"{where} {text}" if what == "mount" else text for what, text in fault.items()}
+    assert findings["mount"].detail.startswith(where)
 
 
 @on_linux
 @pytest.mark.parametrize("kind", ["cifs", "smb3", "fuse.sshfs", "9p", "ceph"])
-def test_what_has_not_been_tried_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_an_untested_file_system_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     mounted(tmp_path, kind, "rw", monkeypatch)
-    told = "not tried, and one machine cannot tell whether locks hold between machines"
-    assert notes(find(tmp_path, mount_at=nfs.mount_at)) == {"mount": f"{kind}, mounted on /mnt: {told}"}
+    detail = f"{kind}, mounted on /mnt: untested, and one machine cannot tell whether locks hold between machines"
+    assert notes(find_alone(tmp_path, mount_at=nfs.mount_at)) == {"mount": detail}
 
 
 @on_linux
-def test_a_mount_that_does_not_wait_for_its_server_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_soft_mount_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounted(tmp_path, "nfs4", "rw,soft,local_lock=none", monkeypatch)
-    told = "nfs4, mounted on /mnt with soft: what takes the server long fails"
-    assert notes(find(tmp_path, mount_at=nfs.mount_at)) == {"mount": told}
+    detail = "nfs4, mounted on /mnt with soft: operations fail if the server is slow"
+    assert notes(find_alone(tmp_path, mount_at=nfs.mount_at)) == {"mount": detail}
 
 
 @on_linux
-@pytest.mark.parametrize("missing", ["_TABLE", "_OPEN_FILES"])
-def test_a_system_that_tells_no_mounts_is_no_fault(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
-) -> None:
+@pytest.mark.parametrize("missing", ["_MOUNTS", "_OPEN_FILES"])
+def test_an_unknown_mount_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.setattr(nfs, missing, str(tmp_path / "absent"))
-    found = find(tmp_path, mount_at=nfs.mount_at)
-    assert notes(found) == {"mount": "this system does not tell how the directory is mounted"}
-    assert faults(found) == {}
+    findings = find_alone(tmp_path, mount_at=nfs.mount_at)
+    assert notes(findings) == {"mount": "this system does not tell how the directory is mounted"}
+    assert faults(findings) == {}
 
 
-def test_a_sync_that_fails_is_found(tmp_path: Path) -> None:
-    assert faults(find(tmp_path, sync=failing(errno.EIO))) == {"sync": f"this failed: {os.strerror(errno.EIO)}"}
-    failed = find(tmp_path, sync_directory=failing(errno.EINVAL))
-    assert faults(failed) == {"sync": f"this failed: {os.strerror(errno.EINVAL)}"}
+def test_a_failing_sync_is_a_fault(tmp_path: Path) -> None:
+    assert faults(find_alone(tmp_path, sync=failing(errno.EIO))) == {
+        "sync": f"the trial failed: {os.strerror(errno.EIO)}"
+    }
+    failed = find_alone(tmp_path, sync_directory=failing(errno.EINVAL))
+    assert faults(failed) == {"sync": f"the trial failed: {os.strerror(errno.EINVAL)}"}
 
 
 # Names.
 
 
-def make_as(alter: Any) -> Any:
-    def make(path: str) -> int:
+def create_as(alter: Any) -> Any:
+    def create(path: str) -> int:
         directory, name = os.path.split(path)
         return os.open(os.path.join(directory, alter(name)), os.O_RDWR | os.O_CREAT, 0o600)
 
-    return make
+    return create
 
 
 def exists_by_any_name(path: str) -> bool:
@@ -441,45 +455,46 @@ def exists_by_any_name(path: str) -> bool:
 
 
 @posix
-def test_names_that_are_taken_for_one_are_found(tmp_path: Path) -> None:
-    text = "{} are one file, and no two documents"
+def test_names_that_share_a_file_are_a_fault(tmp_path: Path) -> None:
+    text = "{} are one file, not two documents"
     pairs = ["'Case' and 'case'", r"'\xe9' and 'e\u0301'", "'dot.' and 'dot'"]
-    assert faults(find(tmp_path, exists=exists_by_any_name)) == {"names": "; ".join(map(text.format, pairs))}
+    assert faults(find_alone(tmp_path, exists=exists_by_any_name)) == {"names": "; ".join(map(text.format, pairs))}
 
 
 @posix
-def test_names_that_are_refused_or_altered_are_found(tmp_path: Path) -> None:
+def test_refused_and_altered_names_are_a_fault(tmp_path: Path) -> None:
     def only_ascii(name: str) -> str:
         if not name.isascii():
             raise OSError(errno.EILSEQ, os.strerror(errno.EILSEQ))
         return name.upper() if name == "Case" else name
 
-    refused = rf"'\xe9' cannot be one ({os.strerror(errno.EILSEQ)})"
-    assert faults(find(tmp_path, make=make_as(only_ascii))) == {"names": f"'Case' becomes another; {refused}"}
+    refused = rf"no file can be named '\xe9' ({os.strerror(errno.EILSEQ)})"
+    detail = f"a file named 'Case' gets another name; {refused}"
+    assert faults(find_alone(tmp_path, create=create_as(only_ascii))) == {"names": detail}
 
 
 # Modes, links and times.
 
 
 @posix
-def test_a_file_that_others_may_read_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def make(path: str) -> int:
+def test_a_file_that_others_can_read_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def create(path: str) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         os.fchmod(descriptor, 0o755)
         return descriptor
 
-    fault = "a file that is made for its owner only has 0755: others may read conversations"
-    assert faults(find(tmp_path, make=make)) == {"file modes": fault}
+    fault = "a file created for its owner only has mode 0755: others may read conversations"
+    assert faults(find_alone(tmp_path, create=create)) == {"file modes": fault}
     monkeypatch.setattr(system, "WINDOWS", True)
-    assert "Windows keeps lists" in notes(find(tmp_path, make=make))["file modes"]
+    assert "Windows has access lists" in notes(find_alone(tmp_path, create=create))["file modes"]
 
 
 @posix
-def test_that_there_are_no_hard_links_is_noted(tmp_path: Path) -> None:
-    found = find(tmp_path, link=failing(errno.EPERM))
-    lost = "a power cut may take a file while it is archived or quarantined"
-    assert notes(found) == {"hard links": f"there are none ({os.strerror(errno.EPERM)}): {lost}"}
-    assert faults(found) == {}
+def test_missing_hard_links_are_a_note(tmp_path: Path) -> None:
+    findings = find_alone(tmp_path, link=failing(errno.EPERM))
+    risk = "a power cut may lose a file while it is archived or quarantined"
+    assert notes(findings) == {"hard links": f"there are none ({os.strerror(errno.EPERM)}): {risk}"}
+    assert faults(findings) == {}
 
 
 def keep_every(unit: int) -> Any:
@@ -500,45 +515,47 @@ def keep_every(unit: int) -> Any:
         (failing(errno.EPERM), 1.9, None),
     ],
 )
-def test_coarse_times_are_noted_and_are_not_taken_for_a_clock_that_is_behind(
+def test_coarse_times_are_a_note_and_no_clock_skew(
     tmp_path: Path, set_times: Any, ahead: float, *, kept: bool | None
 ) -> None:
-    found = find(tmp_path, set_times=set_times, now=lambda: time.time_ns() + int(ahead * SECOND))
-    assert faults(found) == {}
-    assert found["file times"].holds is kept
+    findings = find_alone(tmp_path, set_times=set_times, now=lambda: time.time_ns() + int(ahead * SECOND))
+    assert faults(findings) == {}
+    assert findings["file times"].holds is kept
 
 
 @posix
 @pytest.mark.parametrize(("seconds", "text"), [(-0.6, "ahead"), (0.6, "behind")])
-def test_a_clock_that_is_not_this_machines_is_found(tmp_path: Path, seconds: float, text: str) -> None:
-    (detail,) = faults(find(tmp_path, now=lambda: time.time_ns() + int(seconds * SECOND))).values()
-    assert detail == f"that of the file system is 0.6 s {text}, which hides changes"
-    assert faults(find(tmp_path, now=lambda: time.time_ns() + int(seconds * SECOND / 100))) == {}
+def test_a_skewed_clock_is_a_fault(tmp_path: Path, seconds: float, text: str) -> None:
+    (detail,) = faults(find_alone(tmp_path, now=lambda: time.time_ns() + int(seconds * SECOND))).values()
+    assert detail == f"the file system's clock is 0.6 s {text}, which hides changes"
+    assert faults(find_alone(tmp_path, now=lambda: time.time_ns() + int(seconds * SECOND / 100))) == {}
 
 
 # In a check.
 
 
 @pytest.fixture
-def lax(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> StateStore:
-    """A store in a directory where two names are one."""
-    do = Operations(mount_at=lambda _: DISK, exists=lambda path: path.endswith("case") or os.path.lexists(path))
-    monkeypatch.setattr(probe, "Operations", lambda: do)
+def faulty(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> StateStore:
+    """A store with a corrupt file, in a directory where two names share a file."""
+    operations = Operations(
+        mount_at=lambda _: DISK, exists=lambda path: path.endswith("case") or os.path.lexists(path), interpreter=""
+    )
+    monkeypatch.setattr(probe, "Operations", lambda: operations)
     (store.base_path / "c/bad.json").write_text("{")
     return store
 
 
 @posix
-def test_a_check_that_probes_has_a_problem_for_what_does_not_hold(lax: StateStore) -> None:
-    problem, other = lax.check(probe=True)
-    reason = "names: 'Case' and 'case' are one file, and no two documents"
-    assert problem == Problem(ProblemKind.FILE_SYSTEM, lax.base_path, reason)
+def test_check_with_probe_reports_each_fault_as_a_problem(faulty: StateStore) -> None:
+    problem, corrupt = faulty.check(probe=True)
+    reason = "names: 'Case' and 'case' are one file, not two documents"
+    assert problem == Problem(ProblemKind.FILE_SYSTEM, faulty.base_path, reason)
     assert "move the directory" in str(problem)
-    assert [other] == lax.check()
+    assert [corrupt] == faulty.check()
 
 
 @posix
-def test_a_directory_is_not_put_into_quarantine(lax: StateStore) -> None:
-    problem, _ = lax.check(probe=True)
+def test_a_problem_of_the_file_system_cannot_be_quarantined(faulty: StateStore) -> None:
+    problem, _ = faulty.check(probe=True)
     with pytest.raises(ValueError, match="not a document of"):
-        lax.quarantine(problem)
+        faulty.quarantine(problem)

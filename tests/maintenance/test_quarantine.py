@@ -1,4 +1,4 @@
-"""The quarantine: files out of the way, nothing of them lost, and put back."""
+"""The quarantine: files that `check` found, moved and restored, and corrupt files that a save replaces."""
 
 from __future__ import annotations
 
@@ -9,19 +9,30 @@ import os
 import re
 import stat
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from oxios_state import LockTimeoutError, Problem, ProblemKind, Quarantined, StateStore
+from oxios_state import (
+    CorruptStateError,
+    DurabilityError,
+    LockTimeoutError,
+    Problem,
+    ProblemKind,
+    Quarantined,
+    Session,
+    SessionConflictError,
+    StateStore,
+)
+from oxios_state.storage import reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-posix = pytest.mark.skipif(os.name == "nt", reason="links, pipes, permissions and names of POSIX")
+posix = pytest.mark.skipif(os.name == "nt", reason="links, pipes, permissions, names and directory syncs of POSIX")
 OWN_TEMPORARY = ".oxios_state.0123456789abcdef.tmp"
 
 
@@ -33,7 +44,7 @@ def store(tmp_path: Path) -> StateStore:
 
 
 def broken(store: StateStore, name: str = "x", content: str = "{") -> Problem:
-    """Have a broken file, and find it."""
+    """Create a corrupt document and return its problem."""
     path = store.base_path / "c" / f"{name}.json"
     path.write_text(content)
     return next(problem for problem in store.check() if problem.path == path)
@@ -49,7 +60,7 @@ def contents(base: Path) -> dict[str, bytes]:
     return {str(path.relative_to(base)): path.read_bytes() for path in base.rglob("*") if path.is_file()}
 
 
-def test_a_file_in_quarantine_is_out_of_the_way_with_its_reason_beside_it(store: StateStore) -> None:
+def test_a_quarantined_file_is_kept_with_its_reason(store: StateStore) -> None:
     problem = broken(store)
     before = datetime.now(UTC)
     entry = moved(store, problem)
@@ -65,7 +76,7 @@ def test_a_file_in_quarantine_is_out_of_the_way_with_its_reason_beside_it(store:
     assert store.quarantined() == [entry] == StateStore(store.base_path).quarantined()
 
 
-def test_what_is_restored_is_as_it_was(store: StateStore) -> None:
+def test_restore_returns_the_file_unchanged(store: StateStore) -> None:
     problem = broken(store)
     problem.path.chmod(0o640)
     entry = moved(store, problem)
@@ -80,7 +91,7 @@ def test_what_is_restored_is_as_it_was(store: StateStore) -> None:
     assert problem.path.read_text() == "{"
 
 
-def test_a_file_comes_back_to_a_category_that_went(store: StateStore) -> None:
+def test_restore_creates_a_missing_category(store: StateStore) -> None:
     entry = moved(store, broken(store))
     store.delete_file("c", "good")
     (store.base_path / "c").rmdir()
@@ -89,7 +100,7 @@ def test_a_file_comes_back_to_a_category_that_went(store: StateStore) -> None:
     assert stat.S_IMODE(entry.path.parent.stat().st_mode) == 0o700
 
 
-def test_a_place_that_is_taken_again_is_left_and_nothing_is_lost(store: StateStore) -> None:
+def test_restore_does_not_overwrite_a_file(store: StateStore) -> None:
     entry = moved(store, broken(store))
     store.save_json("c", "x", "new")
     before = contents(store.base_path)
@@ -102,14 +113,14 @@ def test_a_place_that_is_taken_again_is_left_and_nothing_is_lost(store: StateSto
     assert entry.path.read_text() == "{"
 
 
-def test_what_is_in_quarantine_is_listed_by_age(store: StateStore) -> None:
+def test_entries_are_listed_by_age(store: StateStore) -> None:
     moved_in = [moved(store, broken(store, name)) for name in ("c", "a", "b")]
     assert store.quarantined() == moved_in
     assert [entry.path.stem for entry in moved_in] == ["c", "a", "b"]
 
 
 @posix
-def test_an_entry_without_a_reason_that_can_be_read_is_reported_and_hides_no_other(
+def test_entries_with_an_unreadable_reason_are_logged_and_left_out(
     store: StateStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     reasons: dict[str, Callable[[Path], object]] = {
@@ -136,9 +147,7 @@ def test_an_entry_without_a_reason_that_can_be_read_is_reported_and_hides_no_oth
 
 @posix
 @pytest.mark.parametrize("kind", ["gone", "dangling"])
-def test_an_entry_whose_reason_is_gone_is_reported(
-    store: StateStore, caplog: pytest.LogCaptureFixture, kind: str
-) -> None:
+def test_an_entry_without_a_reason_is_logged(store: StateStore, caplog: pytest.LogCaptureFixture, kind: str) -> None:
     reason = moved(store, broken(store)).content.with_name("reason.json")
     reason.unlink()
     if kind == "dangling":
@@ -147,7 +156,7 @@ def test_an_entry_whose_reason_is_gone_is_reported(
     assert any(str(reason.parent) in message for message in caplog.messages)
 
 
-def test_what_was_mended_changed_or_went_meanwhile_is_left(store: StateStore) -> None:
+def test_a_file_that_no_longer_has_the_problem_is_not_moved(store: StateStore) -> None:
     mended, changed, gone, never = (broken(store, name) for name in ("mended", "changed", "gone", "never"))
     mended.path.write_text("1")
     changed.path.write_text(str(2**64))  # wrong in another way
@@ -160,7 +169,7 @@ def test_what_was_mended_changed_or_went_meanwhile_is_left(store: StateStore) ->
 
 
 @posix
-def test_a_name_that_collides_no_longer_is_left_though_others_collide(store: StateStore) -> None:
+def test_a_name_that_no_longer_collides_is_not_moved(store: StateStore) -> None:
     for name in ("A", "a", "B", "b"):
         store.save_json("c", name, 1)
     first, second = store.check()
@@ -170,7 +179,7 @@ def test_a_name_that_collides_no_longer_is_left_though_others_collide(store: Sta
     assert store.list_category("c") == ["B", "a", "good"]
 
 
-def test_what_is_not_a_document_of_this_store_is_refused(store: StateStore, tmp_path: Path) -> None:
+def test_files_outside_the_store_are_refused(store: StateStore, tmp_path: Path) -> None:
     other = StateStore(tmp_path / "state-2", durable=False)
     other.save_json("c", "good", 1)
     own = store.base_path / ".oxios_state"
@@ -184,7 +193,7 @@ def test_what_is_not_a_document_of_this_store_is_refused(store: StateStore, tmp_
     assert other.quarantined() == [entry]
 
 
-def test_both_ways_take_the_lock_of_the_category(
+def test_quarantining_and_restoring_take_the_lock_of_the_category(
     store: StateStore, held_by_another: Callable[[StateStore, str], AbstractContextManager[object]]
 ) -> None:
     problem = broken(store)
@@ -216,7 +225,7 @@ KINDS: dict[str, tuple[str, Callable[[Path], object], ProblemKind]] = {
 
 @posix
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_the_check_finds_can_be_moved_away_and_back(store: StateStore, kind: str) -> None:
+def test_every_kind_of_problem_can_be_quarantined_and_restored(store: StateStore, kind: str) -> None:
     place, make, expected = KINDS[kind]
     path = store.base_path / place
     path.parent.mkdir(exist_ok=True)
@@ -234,7 +243,7 @@ def test_what_the_check_finds_can_be_moved_away_and_back(store: StateStore, kind
 
 
 @posix
-def test_a_name_that_is_not_utf8_can_be_moved_away_and_back(store: StateStore) -> None:
+def test_a_name_that_is_not_utf8_can_be_quarantined_and_restored(store: StateStore) -> None:
     path = store.base_path / "c" / "x\udcff.json"
     path.touch()
     entry = moved(store, store.check()[0])
@@ -243,9 +252,7 @@ def test_a_name_that_is_not_utf8_can_be_moved_away_and_back(store: StateStore) -
     assert path.exists()
 
 
-def test_without_hard_links_it_moves_all_the_same_and_replaces_nothing(
-    store: StateStore, calls: SimpleNamespace
-) -> None:
+def test_without_hard_links_files_are_moved_and_none_is_overwritten(store: StateStore, calls: SimpleNamespace) -> None:
     def link(*_: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
@@ -292,7 +299,7 @@ def test_a_category_is_moved_under_its_own_lock(
     assert store.load_json("memory", "x") == "memory"
 
 
-def test_a_strangers_file_beside_what_is_restored_stays(store: StateStore) -> None:
+def test_restore_leaves_foreign_files_in_the_entry(store: StateStore) -> None:
     entry = moved(store, broken(store))
     entry.content.with_name(".DS_Store").touch()  # or .nfs0123..., while another has it open
     store.restore(entry)
@@ -300,7 +307,7 @@ def test_a_strangers_file_beside_what_is_restored_stays(store: StateStore) -> No
     assert (store.quarantined(), os.listdir(entry.content.parent)) == ([], [".DS_Store"])
 
 
-def test_an_entry_that_cannot_be_removed_is_told(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_to_remove_a_restored_entry_is_raised(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = moved(store, broken(store))
 
     def rmdir(path: Path) -> None:
@@ -310,3 +317,270 @@ def test_an_entry_that_cannot_be_removed_is_told(store: StateStore, monkeypatch:
     with pytest.raises(OSError, match="Input/output error"):
         store.restore(entry)
     assert entry.path.read_text() == "{"
+
+
+# Corrupt documents that a save replaces.
+
+SAVES: dict[str, tuple[str, bytes, Callable[[StateStore], object]]] = {
+    "session": ("sessions/x.json", b'\n{"id": "x" \r\n', lambda store: store.save_session(Session("u", "x"))),
+    "value": ("sessions/x.json", b'{"id": "x"}', lambda store: store.save_session(Session("u", "x"))),
+    "JSON": ("c/x.json", b"\xff\xfe{", lambda store: store.save_json("c", "x", 2)),
+    "markdown": ("c/x.md", b"\xff", lambda store: store.save_markdown("c", "x", "new")),
+}
+
+
+@pytest.mark.parametrize("save", SAVES)
+def test_a_save_copies_a_corrupt_document_to_quarantine(store: StateStore, save: str) -> None:
+    place, content, operation = SAVES[save]
+    path = store.base_path / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    operation(store)
+    saved = path.read_bytes()
+    assert store.check() == []
+    (entry,) = store.quarantined()
+    assert (entry.path, entry.content.read_bytes()) == (path, content)
+    assert re.match(f"replaced, {re.escape(str(path))}: (line|\\$)", entry.reason)
+    assert datetime.now(UTC) - entry.since < timedelta(minutes=1)
+    operation(store)  # over a sound one
+    assert store.quarantined() == [entry]
+    with pytest.raises(FileExistsError):
+        store.restore(entry)
+    path.unlink()
+    store.restore(entry)
+    assert path.read_bytes() == content != saved
+
+
+def test_a_sound_document_is_replaced_without_a_copy(store: StateStore) -> None:
+    for number in range(2):
+        store.save_session(Session("u", "x"))
+        store.save_json("c", "x", number)
+        store.save_markdown("c", "x", "\ufeff\0")
+        (store.base_path / "c" / "x.json").write_text(str(2**64))  # unsafe, and read
+    assert store.quarantined() == []
+
+
+def test_a_document_known_to_be_sound_is_not_read_before_it_is_replaced(store: StateStore, decoded: list[str]) -> None:
+    session = Session("u", "x")
+    for number in range(3):
+        session.set_metadata("number", number)
+        store.save_session(session)
+    assert decoded == []
+
+
+def test_a_document_deleted_before_it_is_read_is_not_copied(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reads, "is_file", lambda _: True)  # as it was a moment ago
+    store.save_json("c", "x", 1)
+    assert (store.load_json("c", "x"), store.quarantined()) == (1, [])
+
+
+def test_conditional_saves_refuse_a_corrupt_document_and_copy_nothing(store: StateStore) -> None:
+    session = Session("u", "x")
+    store.save_session(session)
+    path = store.base_path / "sessions" / "x.json"
+    path.write_text("{")
+    with pytest.raises(SessionConflictError):
+        store.update_session(session)
+    with pytest.raises(CorruptStateError), store.edit_session("x"):
+        pass
+    with pytest.raises(CorruptStateError):
+        store.get_or_create_session("u", "x")
+    assert path.read_text() == "{"
+    assert store.quarantined() == []
+
+
+def test_a_save_copies_a_session_of_another_id_to_quarantine(store: StateStore) -> None:
+    store.save_session(Session("u", "theirs"))
+    theirs = (store.base_path / "sessions" / "theirs.json").rename(store.base_path / "sessions" / "mine.json")
+    content = theirs.read_bytes()
+    with pytest.raises(CorruptStateError):
+        store.load_session("mine")
+    store.save_session(Session("u", "mine"))
+    assert [entry.content.read_bytes() for entry in store.quarantined()] == [content]
+
+
+@posix
+def test_nothing_is_replaced_if_the_copy_cannot_be_synced(tmp_path: Path, calls: SimpleNamespace) -> None:
+    store = StateStore(tmp_path / "state")
+    path = tmp_path / "state" / "c" / "x.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+
+    def open_(opened: Any, flags: int, *mode: int) -> int:
+        if os.path.basename(os.path.dirname(opened)) == "quarantine" and os.path.isdir(opened):
+            raise OSError(errno.EIO, "Input/output error", str(opened))  # when the entry's directory is synced
+        return os.open(opened, flags, *mode)
+
+    calls.open = open_
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        store.save_json("c", "x", 2)
+    assert path.read_text() == "{"
+    assert sorted(os.listdir(store.base_path / "c")) == ["x.json"]
+    assert not isinstance(caught.value, DurabilityError)  # which would say that it is saved
+
+
+@pytest.mark.parametrize("save", SAVES)
+@pytest.mark.parametrize("place", ["reason.json", "content", "document"])
+def test_a_failed_save_over_a_corrupt_document_leaves_no_copy(
+    store: StateStore, calls: SimpleNamespace, save: str, place: str
+) -> None:
+    where, content, operation = SAVES[save]
+    path = store.base_path / where
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+
+    def replace(source: Any, target: Any) -> None:
+        if os.path.basename(target) == (path.name if place == "document" else place):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        os.replace(source, target)
+
+    calls.replace = replace
+    reason = "" if place == "document" else "its old content cannot be copied to quarantine: "
+    with pytest.raises(OSError, match=f"not saved, {reason}No space left on device") as caught:
+        operation(store)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    assert path.read_bytes() == content
+    assert os.listdir(store.base_path / ".oxios_state/quarantine") == []
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_the_copy_stays_if_an_interrupt_comes_after_the_replacement(
+    store: StateStore, calls: SimpleNamespace, *, replaced: bool
+) -> None:
+    path = store.base_path / "c" / "x.json"
+    path.write_text("{")
+
+    def replace(source: Any, target: Any) -> None:
+        if target != path or replaced:
+            os.replace(source, target)
+        if target == path:
+            raise KeyboardInterrupt
+
+    calls.replace = replace
+    with pytest.raises(KeyboardInterrupt):
+        store.save_json("c", "x", 1)
+    assert path.read_text() == ("1" if replaced else "{")
+    assert [entry.content.read_text() for entry in store.quarantined()] == ["{"] * replaced
+
+
+def test_the_copy_stays_if_the_document_cannot_be_read_after_a_failure(
+    store: StateStore, calls: SimpleNamespace
+) -> None:
+    path = store.base_path / "c" / "x.json"
+    path.write_text("{")
+
+    def replace(source: Any, target: Any) -> None:
+        if target == path:
+            path.unlink()
+            path.mkdir()
+            raise OSError(errno.EIO, "Input/output error")
+        os.replace(source, target)
+
+    calls.replace = replace
+    with pytest.raises(OSError, match="not saved, Input/output error"):
+        store.save_json("c", "x", 1)
+    assert [entry.content.read_text() for entry in store.quarantined()] == ["{"]
+
+
+@pytest.mark.parametrize("save", SAVES)
+def test_a_document_corrupted_while_the_save_waits_is_copied(
+    store: StateStore, before_lock: Callable[[Callable[[str], object]], None], save: str
+) -> None:
+    place, content, operation = SAVES[save]
+    operation(store)
+    before_lock(lambda _: (store.base_path / place).write_bytes(content))
+    operation(store)
+    assert [entry.content.read_bytes() for entry in store.quarantined()] == [content]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its names are UTF-16")
+def test_a_corrupt_document_is_copied_where_the_base_is_not_utf8(tmp_path: Path) -> None:
+    store = StateStore(tmp_path / "nu\udcff", durable=False)
+    (store.base_path / "c").mkdir(parents=True)
+    (store.base_path / "c" / "x.json").write_text("{")
+    store.save_json("c", "x", 1)
+    (entry,) = store.quarantined()
+    assert "nu\\udcff" in entry.reason
+    assert entry.content.read_text() == "{"
+
+
+def test_a_save_that_gets_no_lock_copies_nothing(
+    store: StateStore, held_by_another: Callable[[StateStore, str], AbstractContextManager[object]]
+) -> None:
+    (store.base_path / "c" / "x.json").write_text("{")
+    with held_by_another(store, "c"), pytest.raises(LockTimeoutError):
+        StateStore(store.base_path, lock_timeout=0).save_json("c", "x", 1)
+    assert not (store.base_path / ".oxios_state/quarantine").exists()
+
+
+def test_a_document_mended_while_the_save_waits_is_not_copied(
+    store: StateStore, before_lock: Callable[[Callable[[str], object]], None]
+) -> None:
+    path = store.base_path / "c" / "x.json"
+    path.write_text("{")
+    before_lock(lambda _: path.write_text("1"))
+    store.save_json("c", "x", 2)
+    assert (path.read_text(), store.quarantined()) == ("2", [])
+
+
+@posix
+def test_quarantine_is_private(store: StateStore) -> None:
+    before = os.umask(0)
+    try:
+        for name in ("replaced", "moved"):
+            (store.base_path / "c" / f"{name}.json").write_text("{")
+        store.save_json("c", "replaced", 1)
+        (problem,) = store.check()
+        moved = store.quarantine(problem)
+    finally:
+        os.umask(before)
+    assert moved is not None
+    for path in (store.base_path / ".oxios_state").rglob("*"):
+        if path != moved.content:  # it keeps its mode, in a directory that none can enter
+            assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+    assert stat.S_IMODE(moved.content.stat().st_mode) == 0o666
+
+
+@posix
+@pytest.mark.parametrize("update", [False, True])
+def test_an_unreadable_document_is_not_replaced(nobody: Path, *, update: bool) -> None:
+    store = StateStore(nobody / "state", durable=False)
+    session = Session("u", "s")
+    store.save_session(session)
+    path = store.base_path / "sessions" / "s.json"
+    path.chmod(0o200)
+    with pytest.raises(PermissionError, match="not saved, ") as caught:
+        store.update_session(session) if update else store.save_session(session)
+    assert str(caught.value.filename) == str(path)
+    assert os.listdir(path.parent) == ["s.json"]
+
+
+@pytest.mark.parametrize("name", SAVES)
+def test_a_document_is_not_replaced_if_its_status_is_unknown(
+    store: StateStore, calls: SimpleNamespace, name: str
+) -> None:
+    place, corrupt, save = SAVES[name]
+    path = store.base_path / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(corrupt)
+
+    def stat_of(looked_at: Path) -> os.stat_result:
+        if looked_at == path:
+            raise OSError(errno.EIO, "as a broken disk does", str(path))
+        return os.stat(looked_at)
+
+    calls.stat = stat_of
+    with pytest.raises(OSError, match="not saved, ") as caught:
+        save(store)
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path))
+    assert path.read_bytes() == corrupt
+
+
+def test_a_dangling_link_is_replaced(store: StateStore) -> None:
+    path = store.base_path / "c" / "link.json"
+    for target in ("nothing.json", "link.json", "good.json/below.json"):
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+        store.save_json("c", "link", target)
+        assert path.is_symlink() is False
+        assert store.load_json("c", "link") == target

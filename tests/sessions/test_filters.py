@@ -1,14 +1,19 @@
-"""Finding sessions by what their summaries say."""
+"""Filters: which sessions a list contains, and what a text means as a time."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from oxios_state import Session, SessionSummary, StateStore
+from oxios_state import Session, SessionSummary, StateStore, Timestamp
+from oxios_state.sessions.filters import parse_time
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -25,12 +30,12 @@ def store(tmp_path: Path) -> StateStore:
     return store
 
 
-def ids(found: list[SessionSummary]) -> str:
-    return "".join(summary.id for summary in found)
+def ids(summaries: list[SessionSummary]) -> str:
+    return "".join(summary.id for summary in summaries)
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("conditions", "expected"),
     [
         ({}, "dcba"),
         ({"user_id": "ada"}, "dca"),
@@ -50,13 +55,13 @@ def ids(found: list[SessionSummary]) -> str:
         ({"updated_before": "1 March 2026"}, ""),
     ],
 )
-def test_a_list_has_the_sessions_that_are_asked_for_latest_first(
-    store: StateStore, asked: dict[str, Any], found: str
+def test_a_list_contains_the_sessions_that_meet_all_conditions(
+    store: StateStore, conditions: dict[str, Any], expected: str
 ) -> None:
-    assert ids(store.list_sessions(**asked)) == found
+    assert ids(store.list_sessions(**conditions)) == expected
 
 
-def test_nanoseconds_decide_whether_a_session_is_within_a_bound(store: StateStore) -> None:
+def test_bounds_are_exact_to_the_nanosecond(store: StateStore) -> None:
     path = store.base_path / "sessions/a.json"
     path.write_text(path.read_text().replace("12:00:00Z", "12:00:00.000000001Z"))
     assert ids(store.list_sessions(updated_before="2026-03-01T12:00:00.000000001Z")) == ""
@@ -64,21 +69,148 @@ def test_nanoseconds_decide_whether_a_session_is_within_a_bound(store: StateStor
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "message"),
+    ("conditions", "error", "message"),
     [
         ({"user_id": 1}, TypeError, "user_id must be str or None, not int"),
         ({"project_id": b"p"}, TypeError, "project_id must be str or None, not bytes"),
-        ({"updated_after": 1.5}, TypeError, "a datetime, a date or a text is expected, not float"),
+        ({"updated_after": 1.5}, TypeError, "expected a datetime, a date or a text, not float"),
         ({"updated_after": "soon"}, ValueError, "'soon' is not understood as a date"),
         ({"updated_before": "03/04/2026"}, ValueError, "'03/04/2026' could mean 2026-03-04 or 2026-04-03"),
-        ({"limit": True}, TypeError, "limit must be int or None, not bool"),
+        ({"limit": True}, TypeError, "limit must be int, not bool"),
         ({"limit": -1}, ValueError, "limit must not be negative: -1"),
     ],
 )
 @pytest.mark.parametrize("method", ["list_sessions", "search_sessions"])
-def test_what_is_not_understood_is_refused_at_once(
-    tmp_path: Path, method: str, asked: dict[str, Any], error: type[Exception], message: str
+def test_bad_conditions_are_refused_at_the_call(
+    tmp_path: Path, method: str, conditions: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     arguments = ["text"] if method == "search_sessions" else []
     with pytest.raises(error, match=message):
-        getattr(StateStore(tmp_path), method)(*arguments, **asked)
+        getattr(StateStore(tmp_path), method)(*arguments, **conditions)
+
+
+# Times as texts.
+
+BERLIN_WINTER, BERLIN_SUMMER = timezone(timedelta(hours=1)), timezone(timedelta(hours=2))
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set the local time zone."""
+    if not hasattr(time, "tzset"):
+        pytest.skip("the local time zone cannot be set here")
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("text", "year_to_minute"),
+    [
+        ("2026-03-01", (2026, 3, 1)),
+        (" 2026-03-01 10:30 ", (2026, 3, 1, 10, 30)),
+        ("20260301", (2026, 3, 1)),
+        ("2026/03/04", (2026, 3, 4)),
+        ("2026-3-4", (2026, 3, 4)),
+        ("10:30 2026-03-04", (2026, 3, 4, 10, 30)),
+        ("1 March 2026", (2026, 3, 1)),
+        ("1 March 2026, 10:30", (2026, 3, 1, 10, 30)),
+        ("Mar 1, 2026 10:30 pm", (2026, 3, 1, 22, 30)),
+        ("Monday, 2 March 2026", (2026, 3, 2)),
+        ("13/02/2026", (2026, 2, 13)),
+        ("02/13/2026", (2026, 2, 13)),
+        ("March 2026", (2026, 3, 1)),
+        ("2026-03", (2026, 3, 1)),
+        ("2026", (2026, 1, 1)),
+        ("29 Feb 2028", (2028, 2, 29)),
+    ],
+)
+def test_a_text_means_the_beginning_of_its_period_in_local_time(
+    text: str, year_to_minute: tuple[int, int, int]
+) -> None:
+    assert parse_time(text) == datetime(*year_to_minute, tzinfo=BERLIN_WINTER)
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("1 July 2026", datetime(2026, 7, 1, tzinfo=BERLIN_SUMMER)),
+        ("1 July 2026 10:00 UTC", datetime(2026, 7, 1, 10, tzinfo=UTC)),
+        ("1 July 2026 10:00 +03:00", datetime(2026, 7, 1, 7, tzinfo=UTC)),
+        ("2026-07-01T10:00:00Z", datetime(2026, 7, 1, 10, tzinfo=UTC)),
+        ("2026-07-01T10:00:00.123456789Z", Timestamp(2026, 7, 1, 10, 0, 0, 123456, UTC, nanosecond=789)),
+    ],
+)
+def test_a_text_can_contain_a_time_zone(text: str, moment: datetime) -> None:
+    assert parse_time(text) == moment
+
+
+@pytest.mark.usefixtures("berlin")
+def test_naive_datetimes_and_dates_are_local_time() -> None:
+    assert parse_time(datetime(2026, 7, 1, 10)) == datetime(2026, 7, 1, 8, tzinfo=UTC)  # noqa: DTZ001
+    assert parse_time(date(2026, 7, 1)) == datetime(2026, 7, 1, tzinfo=BERLIN_SUMMER)
+    aware = datetime(2026, 7, 1, tzinfo=UTC)
+    assert parse_time(aware) is aware
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("text", "meanings"),
+    [
+        ("03/04/2026", "2026-03-04 or 2026-04-03"),
+        ("3.4.2026", "2026-03-04 or 2026-04-03"),
+        ("03/04/2026 10:00", "2026-03-04 or 2026-04-03"),
+        ("1 Mar 26", "2001-03-26 or 2026-03-01"),
+        ("01/02/03", "2001-02-03 or 2001-03-02 or 2003-01-02 or 2003-02-01"),
+    ],
+)
+def test_an_ambiguous_text_is_refused_with_its_meanings(text: str, meanings: str) -> None:
+    with pytest.raises(ValueError, match="could mean") as caught:
+        parse_time(text)
+    assert f"{text!r} could mean {meanings}: write it as 2026-03-01" in str(caught.value)
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "String does not contain a date"),
+        ("yesterday", "Unknown string format"),
+        ("2026-13-01", "month must be in 1..12"),
+        ("29 Feb 2027", "for month"),  # CPython 3.14 words the rest otherwise
+        ("Mar 3", "the year is missing"),
+        ("10", "the year is missing"),
+        ("12:30", "the year is missing"),
+        ("Monday", "the day of the month is missing"),
+        ("Friday May 2026", "the day of the month is missing"),  # which begins with a Friday
+        ("2026-03-01 10:00 CET", "the time zone 'CET' is unknown"),
+        ("2026-03-01 10:00 GMT+3", "'GMT+3' can be read in two ways"),
+        ("2026-03-01 10:00 EST-5", "the time zone 'EST' is unknown"),
+        ("9" * 30, "too large"),
+    ],
+)
+def test_an_unreadable_text_is_refused_with_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match="is not understood as a date") as caught:
+        parse_time(text)
+    assert repr(text) in str(caught.value)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize("value", [datetime(1, 1, 1), date.min, "0001-01-01"])  # noqa: DTZ001
+def test_a_time_outside_the_local_calendar_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="cannot be converted to the local time zone"):
+        parse_time(value)
+
+
+@given(st.text() | st.text("0123456789/-.: TZamprMUC+,", max_size=20))
+def test_any_text_is_a_time_or_a_value_error(text: str) -> None:
+    try:
+        moment = parse_time(text)
+    except ValueError:
+        return
+    assert moment.utcoffset() is not None

@@ -1,34 +1,140 @@
-"""The file of summaries is never the truth: whatever it holds, or is, the list of sessions is right."""
+"""The list of sessions: its order, what it leaves out, and what threads and processes share of it."""
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import stat
+import logging
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from oxios_state import PruneConfig, Session, StateStore
-from oxios_state.model.revision import Identity
-from oxios_state.storage import reads, system
+from oxios_state import PruneConfig, Session, StateStore, UserMessage
+from oxios_state.model.summary import summarise
 
-posix = pytest.mark.skipif(system.WINDOWS, reason="modes and special files of POSIX")
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def fresh(base: Path) -> StateStore:
+    """Return a store without memory, as another process has it."""
     return StateStore(base, durable=False)
 
 
-def test_the_next_process_looks_at_no_file_that_is_what_it_was(
+def ids(store: StateStore) -> list[str]:
+    return [summary.id for summary in store.list_sessions()]
+
+
+# The list.
+
+
+def test_a_list_is_ordered_by_time_and_then_by_id(store: StateStore) -> None:
+    for session_id, minutes in (("b", 0), ("a", 0), ("c", 1)):
+        store.save_session(Session("u", session_id, created_at=NOON + timedelta(minutes=minutes)))
+    store.save_markdown("sessions", "note", "not a session")
+    assert ids(store) == ["c", "a", "b"]
+
+
+def test_the_order_is_exact_to_the_nanosecond(store: StateStore) -> None:
+    for session_id, fraction in (("early", "123456788"), ("late", "123456789")):
+        store.save_session(Session("u", session_id, created_at=NOON))
+        path = store.base_path / f"sessions/{session_id}.json"
+        path.write_text(path.read_text().replace("12:00:00Z", f"12:00:00.{fraction}Z"))
+    assert ids(store) == ["late", "early"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda path: path.write_bytes(b"{"), "line 1, column 2"),
+        (lambda path: path.write_bytes(b"[]"), "expected an object, not an array"),
+        (lambda path: path.replace(path.with_name("a..b.json")), "contains '..'"),
+        (lambda path: path.replace(path.with_name("other.json")), "the id is 'bad'"),
+    ],
+)
+def test_an_unreadable_file_is_left_out_and_logged(
+    store: StateStore, caplog: pytest.LogCaptureFixture, spoil: Any, reason: str
+) -> None:
+    for session_id in ("bad", "good"):
+        store.save_session(Session("u", session_id))
+    spoil(store.base_path / "sessions/bad.json")
+    with caplog.at_level(logging.WARNING, "oxios_state"):
+        assert ids(store) == ["good"]
+    assert [reason in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_a_corrupt_file_is_read_once_by_a_store_and_logged_by_every_list(
+    base_of_two: Path, caplog: pytest.LogCaptureFixture, summary_file: Path, decoded: list[str]
+) -> None:
+    (base_of_two / "sessions" / "bad.json").write_bytes(b"{")
+    for store in (fresh(base_of_two), fresh(base_of_two)):
+        decoded.clear()
+        for _ in range(2):
+            caplog.clear()
+            assert len(store.list_sessions()) == 2
+            assert [record.message.count("bad.json: line 1") for record in caplog.records] == [1]
+        assert decoded.count("bad") == 1
+    assert b"bad" not in summary_file.read_bytes()
+
+
+def test_a_session_deleted_during_the_list_is_left_out(store: StateStore, caplog: pytest.LogCaptureFixture) -> None:
+    for session_id in ("deleted", "s"):
+        store.save_session(Session("u", session_id))
+
+    def delete_one(files: Iterable[Any]) -> Iterable[Any]:
+        store.delete_session("deleted")
+        return files
+
+    assert [summary.id for summary in store.list_sessions(progress=delete_one)] == ["s"]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("metadata", "extra", "project"),
+    [
+        ({}, {}, None),
+        ({"project_ids": "a"}, {}, "a"),
+        ({"project_ids": " a , b"}, {}, "a"),
+        ({"project_ids": ",b"}, {}, "b"),
+        ({"project_ids": ["a", "b"]}, {}, "a"),
+        ({"project_ids": [1, "b"]}, {}, "b"),
+        ({"project_ids": {"a": 1}}, {}, None),
+        ({"project_ids": "a", "project_id": "m"}, {}, "m"),
+        ({"project_ids": "a", "project_id": "m"}, {"project_id": "top"}, "top"),
+        ({"project_ids": "a", "project_id": None}, {"project_id": 7}, "a"),
+    ],
+)
+def test_a_summary_names_the_project(metadata: dict[str, Any], extra: dict[str, Any], project: str | None) -> None:
+    assert summarise(Session("u", "s", metadata=metadata, extra=extra)).project_id == project
+
+
+@pytest.mark.parametrize(
+    ("metadata", "messages", "title"),
+    [
+        ({}, [], None),
+        ({}, [" \n "], None),
+        ({}, ["one\ntwo"], "one"),
+        ({}, ["\n\n one \ntwo"], "one"),
+        ({}, ["x" * 70], "x" * 60),
+        ({"title": "given"}, ["one"], "given"),
+        ({"title": ""}, ["one"], "one"),
+        ({"title": 3}, ["one"], "one"),
+    ],
+)
+def test_a_summary_has_a_title(metadata: dict[str, Any], messages: list[str], title: str | None) -> None:
+    session = Session("u", "s", metadata=metadata, user_messages=[UserMessage(text) for text in messages])
+    assert summarise(session).title == title
+
+
+# What processes share.
+
+
+def test_the_next_process_reads_only_changed_files(
     base_of_two: Path, looked: list[str], truth: Callable[[], str], listed: Callable[[StateStore], str]
 ) -> None:
     expected = truth()
@@ -41,23 +147,7 @@ def test_the_next_process_looks_at_no_file_that_is_what_it_was(
     assert sorted(looked) == ["a", "a", "b", "b", "b"]
 
 
-@posix
-def test_the_file_is_for_its_owner_and_holds_no_session_that_is_too_young(
-    base_of_two: Path, monkeypatch: pytest.MonkeyPatch, summary_file: Path
-) -> None:
-    fresh(base_of_two).list_sessions()
-    assert stat.S_IMODE(summary_file.stat().st_mode) == 0o600
-    assert stat.S_IMODE(summary_file.parent.stat().st_mode) == 0o700
-    fresh(base_of_two).save_session(Session("u", "young"))
-    young = (base_of_two / "sessions" / "young.json").stat().st_ctime_ns
-    monkeypatch.setattr(reads, "time", SimpleNamespace(time_ns=lambda: young + 10**7))
-    summary_file.unlink()
-    assert len(fresh(base_of_two).list_sessions()) == 3
-    for text in (b"young", b'"a.json"', b'"b.json"'):
-        assert text not in (summary_file.read_bytes() if summary_file.exists() else b"")
-
-
-def test_a_title_does_not_outlive_its_session_in_the_file(base_of_two: Path, summary_file: Path) -> None:
+def test_the_cache_file_drops_the_title_of_a_deleted_session(base_of_two: Path, summary_file: Path) -> None:
     store = fresh(base_of_two)
     for number in range(100):
         store.save_session(Session("u", f"other-{number}"))
@@ -68,159 +158,7 @@ def test_a_title_does_not_outlive_its_session_in_the_file(base_of_two: Path, sum
     assert b"T \\u00e9" not in summary_file.read_bytes()
 
 
-def test_a_title_does_not_outlive_its_session_in_the_file_when_threads_list(
-    base_of_two: Path, summary_file: Path, calls: SimpleNamespace
-) -> None:
-    """One thread looks before a session is deleted, another after that; then the first is quicker to write."""
-    store = fresh(base_of_two)
-    looked, deleted, written, go_on = (threading.Event() for _ in range(4))
-    replace = calls.replace
-
-    def look_and_wait(files: Iterable[Any]) -> Iterator[Any]:
-        yield from files
-        looked.set()
-        deleted.wait(10)
-
-    def replace_and_wait(*paths: Any) -> None:
-        replace(*paths)
-        if threading.current_thread() is late:
-            written.set()
-            go_on.wait(10)
-
-    calls.replace = replace_and_wait
-    early = threading.Thread(target=store.list_sessions, kwargs={"progress": look_and_wait})
-    late = threading.Thread(target=store.list_sessions)
-    early.start()
-    looked.wait(10)
-    store.delete_session("a")
-    late.start()
-    written.wait(10)
-    deleted.set()
-    early.join()
-    go_on.set()
-    late.join()
-    assert [summary.id for summary in store.list_sessions()] == ["b"]
-    assert b"T \\u00e9" not in summary_file.read_bytes()
-
-
-def test_what_cannot_be_read_is_looked_at_once_by_a_store_and_said_each_time(
-    base_of_two: Path, caplog: pytest.LogCaptureFixture, summary_file: Path
-) -> None:
-    (base_of_two / "sessions" / "bad.json").write_bytes(b"{")
-    for store in (fresh(base_of_two), fresh(base_of_two)):
-        for _ in range(2):
-            caplog.clear()
-            assert len(store.list_sessions()) == 2
-            assert [record.message.count("bad.json: line 1") for record in caplog.records] == [1]
-    assert b"bad" not in summary_file.read_bytes()
-
-
-@posix
-def test_where_nothing_may_be_written_the_list_is_right_and_nothing_is(nobody: Path) -> None:
-    store = StateStore(nobody / "state", durable=False)
-    store.save_session(Session("u", "s"))
-    shutil.rmtree(store.base_path / ".oxios_state")
-    store.base_path.chmod(0o500)
-    for _ in range(2):
-        assert [summary.id for summary in fresh(store.base_path).list_sessions()] == ["s"]
-    assert os.listdir(store.base_path) == ["sessions"]
-
-
-@pytest.mark.parametrize("call", ["open", "writev", "replace"])
-def test_a_file_that_cannot_be_written_is_not_there_for_the_next_and_no_trouble(
-    base_of_two: Path,
-    calls: SimpleNamespace,
-    *,
-    call: str,
-    summary_file: Path,
-    truth: Callable[[], str],
-    listed: Callable[[StateStore], str],
-) -> None:
-    expected = truth()
-    summary_file.unlink()
-
-    def fail(*arguments: Any) -> int:
-        if call == "open" and not arguments[1] & os.O_CREAT:
-            return os.open(*arguments)  # to read
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    for name in (call, "write") if call == "writev" else (call,):
-        setattr(calls, name, fail)
-    store = fresh(base_of_two)
-    for _ in range(2):
-        assert listed(store) == expected
-    assert os.listdir(summary_file.parent) == []
-
-
-def test_listing_makes_no_directory_that_is_not_there(tmp_path: Path, base_of_two: Path) -> None:
-    assert fresh(tmp_path / "none").list_sessions() == []
-    assert not (tmp_path / "none").exists()
-    (tmp_path / "bare").mkdir()
-    assert fresh(tmp_path / "bare").list_sessions() == []
-    assert list((tmp_path / "bare").iterdir()) == []
-    store = fresh(base_of_two)
-    assert len(store.list_sessions()) == 2
-    shutil.rmtree(base_of_two)  # by somebody else
-    assert store.list_sessions() == []
-    assert not base_of_two.exists()
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="there are no users")
-def test_root_leaves_no_directory_in_anothers_store(
-    base_of_two: Path, summary_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.rmtree(base_of_two / ".oxios_state")
-    monkeypatch.setattr(os, "geteuid", lambda: base_of_two.stat().st_uid + 1)
-    assert len(fresh(base_of_two).list_sessions()) == 2
-    assert not (base_of_two / ".oxios_state").exists()  # it would lock the owner out
-    monkeypatch.undo()
-
-
-# Several at once.
-
-
-def test_threads_that_list_a_store_for_the_first_time_all_get_all(
-    base_of_two: Path, truth: Callable[[], str], listed: Callable[[StateStore], str]
-) -> None:
-    expected = truth()
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            for _ in range(50):
-                store, barrier = fresh(base_of_two), threading.Barrier(8)
-
-                def ask(store: StateStore = store, barrier: threading.Barrier = barrier) -> str:
-                    barrier.wait()
-                    return listed(store)
-
-                asked = [pool.submit(ask) for _ in range(8)]
-                assert {future.result() for future in asked} == {expected}
-    finally:
-        sys.setswitchinterval(before)
-
-
-def test_a_list_that_another_thread_made_meanwhile_is_not_mixed_with_ones_own(
-    base_of_two: Path, monkeypatch: pytest.MonkeyPatch, listed: Callable[[StateStore], str]
-) -> None:
-    store = fresh(base_of_two)
-    before = listed(store)
-    identities = reads.identities
-
-    def look_slowly(directory: Path, extension: str) -> list[tuple[str, Identity]]:
-        found = identities(directory, extension)
-        monkeypatch.undo()
-        store.save_session(Session("u", "new"))
-        assert len(store.list_sessions()) == 3
-        return found
-
-    monkeypatch.setattr(reads, "identities", look_slowly)
-    assert listed(store) == before
-    store.delete_session("new")
-    assert listed(store) == before
-
-
-def test_processes_that_write_the_file_at_once_do_no_harm(
+def test_processes_can_write_the_cache_file_at_once(
     base_of_two: Path, summary_file: Path, truth: Callable[[], str], listed: Callable[[StateStore], str]
 ) -> None:
     code = """if True:
@@ -245,10 +183,115 @@ def test_processes_that_write_the_file_at_once_do_no_harm(
     assert not list(base_of_two.rglob("*.tmp"))
 
 
-def test_what_a_killed_writer_of_it_left_is_swept(base_of_two: Path, summary_file: Path) -> None:
-    left = summary_file.with_name(".oxios_state.0123456789abcdef.tmp")
+def test_prune_sweeps_what_a_killed_writer_of_the_cache_file_left(base_of_two: Path, summary_file: Path) -> None:
+    orphan = summary_file.with_name(".oxios_state.0123456789abcdef.tmp")
     fresh(base_of_two).list_sessions()
-    left.write_bytes(b"half")
+    orphan.write_bytes(b"half")
     fresh(base_of_two).prune(PruneConfig(0, 0))
-    assert not left.exists()
+    assert not orphan.exists()
     assert summary_file.exists()
+
+
+# Threads that list at the same time.
+
+
+def test_threads_that_list_first_all_get_the_whole_list(
+    base_of_two: Path, truth: Callable[[], str], listed: Callable[[StateStore], str]
+) -> None:
+    expected = truth()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(50):
+                store, barrier = fresh(base_of_two), threading.Barrier(8)
+
+                def list_at_once(store: StateStore = store, barrier: threading.Barrier = barrier) -> str:
+                    barrier.wait()
+                    return listed(store)
+
+                futures = [pool.submit(list_at_once) for _ in range(8)]
+                assert {future.result() for future in futures} == {expected}
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_a_list_is_not_mixed_with_one_that_began_later(base_of_two: Path, listed: Callable[[StateStore], str]) -> None:
+    store = fresh(base_of_two)
+    before = listed(store)
+
+    def save_and_list(files: Iterable[Any]) -> Iterable[Any]:
+        store.save_session(Session("u", "new"))
+        assert len(store.list_sessions()) == 3
+        return files
+
+    assert repr(store.list_sessions(progress=save_and_list)) == before
+    store.delete_session("new")
+    assert listed(store) == before
+
+
+def test_a_list_is_not_mixed_with_one_that_began_earlier(settled_store: StateStore) -> None:
+    store = settled_store
+    for session_id in ("a", "b"):
+        store.save_session(Session("ada", session_id))
+    listed, go_on = threading.Event(), threading.Event()
+
+    def counts(progress: Callable[[Iterable[Any]], Iterable[Any]] | None = None) -> dict[str, int]:
+        return {summary.id: summary.message_count for summary in store.list_sessions(progress=progress)}
+
+    def wait(files: Iterable[Any]) -> Iterable[Any]:
+        listed.set()
+        assert go_on.wait(10)
+        return files
+
+    def let_the_early_thread_finish(files: Iterable[Any]) -> Iterable[Any]:
+        go_on.set()
+        early.join()
+        return files
+
+    assert counts() == {"a": 0, "b": 0}
+    with store.edit_session("b") as session:  # so that the early thread makes a list of its own
+        session.add_user_message("new")
+    early = threading.Thread(target=store.list_sessions, kwargs={"progress": wait})
+    early.start()
+    assert listed.wait(10)
+    with store.edit_session("a") as session:
+        session.add_user_message("new")
+    assert counts() == {"a": 1, "b": 1}
+    assert counts(let_the_early_thread_finish) == {"a": 1, "b": 1}
+    assert counts() == {"a": 1, "b": 1}
+
+
+def test_the_cache_file_drops_the_title_of_a_deleted_session_when_threads_list(
+    base_of_two: Path, summary_file: Path, calls: SimpleNamespace
+) -> None:
+    """One thread lists before the deletion, another after it; the first is the last to write."""
+    store = fresh(base_of_two)
+    listed, deleted, written, go_on = (threading.Event() for _ in range(4))
+    replace = calls.replace
+
+    def wait_for_the_deletion(files: Iterable[Any]) -> Iterator[Any]:
+        yield from files
+        listed.set()
+        deleted.wait(10)
+
+    def replace_and_wait(*paths: Any) -> None:
+        replace(*paths)
+        if threading.current_thread() is late:
+            written.set()
+            go_on.wait(10)
+
+    calls.replace = replace_and_wait
+    early = threading.Thread(target=store.list_sessions, kwargs={"progress": wait_for_the_deletion})
+    late = threading.Thread(target=store.list_sessions)
+    early.start()
+    listed.wait(10)
+    store.delete_session("a")
+    late.start()
+    written.wait(10)
+    deleted.set()
+    early.join()
+    go_on.set()
+    late.join()
+    assert ids(store) == ["b"]
+    assert b"T \\u00e9" not in summary_file.read_bytes()

@@ -1,9 +1,11 @@
-"""Pruning, through the public store."""
+"""Pruning: which sessions a store removes or archives, and under which locks."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -20,12 +22,12 @@ from oxios_state import (
     PruneConfig,
     PruneThrottle,
     Session,
+    SessionList,
     SessionSummary,
     StateStore,
     UserMessage,
 )
-from oxios_state import store as store_module
-from oxios_state.sessions import pruning as removal
+from oxios_state.sessions import pruning
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALL_RULES_OFF = PruneConfig(max_sessions=0, ttl_hours=0)
@@ -42,11 +44,11 @@ def saved(store: StateStore, session_id: str, *, minutes: int = 0, **fields: Any
     return session
 
 
-def ids(found: list[SessionSummary]) -> list[str]:
-    return [summary.id for summary in found]
+def ids(summaries: list[SessionSummary]) -> list[str]:
+    return [summary.id for summary in summaries]
 
 
-def test_a_dry_run_removes_nothing_and_says_what_would_go(store: StateStore) -> None:
+def test_a_dry_run_returns_what_would_be_removed(store: StateStore) -> None:
     for i in range(3):
         saved(store, f"s{i}", minutes=i)
     assert ids(store.prune(PruneConfig(1, 0), dry_run=True)) == ["s0", "s1"]
@@ -54,7 +56,74 @@ def test_a_dry_run_removes_nothing_and_says_what_would_go(store: StateStore) -> 
     assert ids(store.prune(PruneConfig(1, 0))) == ["s0", "s1"]
 
 
-def test_what_is_kept_stays_and_does_not_count(store: StateStore) -> None:
+def test_confirm_is_called_once_with_all_sessions_and_without_a_lock(
+    store: StateStore, before_lock: Callable[[Callable[[str], object]], None]
+) -> None:
+    for i in range(3):
+        saved(store, f"s{i}", minutes=i)
+    events: list[object] = []
+    before_lock(events.append)
+
+    def confirm(sessions: SessionList) -> bool:
+        assert type(sessions) is SessionList
+        events.append((ids(sessions), ids(store.list_sessions())))
+        thread = threading.Thread(target=store.update_session, args=[Session("user", "new")])
+        thread.start()  # it gets the lock meanwhile
+        thread.join()
+        return True
+
+    assert ids(store.prune(PruneConfig(1, 0), confirm=confirm)) == ["s0", "s1"]
+    assert events == [(["s0", "s1"], ["s2", "s1", "s0"]), "sessions", "sessions"]
+    assert ids(store.list_sessions()) == ["new", "s2"]
+
+
+@pytest.mark.parametrize("answer", [False, None, 0, ""])
+def test_nothing_is_removed_if_confirm_returns_a_false_value(store: StateStore, answer: object) -> None:
+    saved(store, "s")
+    orphan = store.base_path / "sessions/.oxios_state.0123456789abcdef.tmp"
+    orphan.write_bytes(b"half")
+    removed = store.prune(PruneConfig(0, 1), confirm=lambda _: answer)
+    assert removed == []
+    assert type(removed) is SessionList
+    assert ids(store.list_sessions()) == ["s"]
+    assert orphan.exists()
+
+
+def test_an_error_in_confirm_removes_nothing(store: StateStore) -> None:
+    saved(store, "s")
+
+    def interrupt(_: SessionList) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.prune(PruneConfig(0, 1), confirm=interrupt)
+    assert ids(store.list_sessions()) == ["s"]
+
+
+@pytest.mark.parametrize(("config", "dry_run"), [(ALL_RULES_OFF, False), (PruneConfig(0, 1), True)])
+def test_confirm_is_not_called_if_nothing_would_be_removed(
+    store: StateStore, config: PruneConfig, *, dry_run: bool
+) -> None:
+    saved(store, "s")
+    calls: list[SessionList] = []
+    store.prune(config, dry_run=dry_run, confirm=calls.append)
+    assert calls == []
+    assert ids(store.list_sessions()) == ["s"]
+
+
+def test_a_session_saved_while_confirm_waits_is_not_removed(store: StateStore) -> None:
+    saved(store, "changed")
+    saved(store, "old")
+
+    def save_and_confirm(_: SessionList) -> bool:
+        saved(store, "changed", metadata={"new": True})
+        return True
+
+    assert ids(store.prune(PruneConfig(0, 1), confirm=save_and_confirm)) == ["old"]
+    assert ids(store.list_sessions()) == ["changed"]
+
+
+def test_sessions_that_keep_accepts_stay_and_do_not_count(store: StateStore) -> None:
     for i in range(4):
         saved(store, f"s{i}", minutes=i)
     assert ids(store.prune(PruneConfig(1, 1), keep=lambda summary: summary.id in {"s0", "s3"})) == ["s1", "s2"]
@@ -69,9 +138,7 @@ def test_a_corrupt_session_is_never_removed(store: StateStore) -> None:
 
 
 @pytest.mark.parametrize("archive", [None, "archive/sessions"])
-def test_a_session_that_was_saved_or_deleted_since_it_was_listed_is_not_removed(
-    store: StateStore, archive: str | None
-) -> None:
+def test_a_session_saved_or_deleted_since_the_listing_is_not_removed(store: StateStore, archive: str | None) -> None:
     saved(store, "changed")
     saved(store, "deleted")
     saved(store, "old")
@@ -87,29 +154,24 @@ def test_a_session_that_was_saved_or_deleted_since_it_was_listed_is_not_removed(
 
 
 @pytest.mark.parametrize("archive", ["archive/sessions", "the archive"])
-def test_whoever_needs_two_locks_takes_them_in_the_order_of_their_names(
-    store: StateStore, monkeypatch: pytest.MonkeyPatch, archive: str
+def test_two_locks_are_taken_in_the_order_of_their_names(
+    store: StateStore, before_lock: Callable[[Callable[[str], object]], None], archive: str
 ) -> None:
     saved(store, "s")
-    asked, lock = [], StateStore.lock
-
-    def locking(self: StateStore, category: str) -> AbstractContextManager[None]:
-        asked.append(category)
-        return lock(self, category)
-
-    monkeypatch.setattr(StateStore, "lock", locking)
+    locks: list[str] = []
+    before_lock(locks.append)
     assert ids(store.prune(archive=archive)) == ["s"]
-    assert asked == sorted(["sessions", archive])
+    assert locks == sorted(["sessions", archive])
 
 
-def test_two_locks_are_in_the_order_of_the_names_that_the_directories_have(
+def test_two_locks_are_taken_in_the_order_of_the_real_directories(
     tmp_path: Path, held_by_another: Callable[[StateStore, str], AbstractContextManager[object]]
 ) -> None:
     store = StateStore(tmp_path, lock_timeout=0)
     saved(store, "s")
     (tmp_path / "aarch").mkdir()
     (tmp_path / "zarch").symlink_to("aarch")
-    for archive in ("aarch", "zarch"):  # it is taken first, by either name, or two that prune wait for each other
+    for archive in ("aarch", "zarch"):  # by either name its lock comes first, or two prunes wait for each other
         with (
             held_by_another(store, "aarch"),
             held_by_another(store, "sessions"),
@@ -121,26 +183,28 @@ def test_two_locks_are_in_the_order_of_the_names_that_the_directories_have(
 
 
 @pytest.mark.parametrize("error", [LockTimeoutError("not free"), KeyboardInterrupt()])
-def test_what_was_removed_before_a_prune_was_cut_short_is_synced(
-    store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, error: BaseException
+def test_an_interrupted_prune_syncs_what_it_removed(
+    store: StateStore,
+    calls: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    before_lock: Callable[[Callable[[str], object]], None],
+    error: BaseException,
 ) -> None:
     for i in range(3):
         saved(store, f"s{i}")
     synced: list[str] = []
 
-    def lock(self: StateStore, category: str) -> AbstractContextManager[None]:
+    def fail_after_the_first(_: str) -> None:
         if len(os.listdir(store.base_path / "sessions")) < 3:
             raise error
-        return locking(self, category)
 
     def open_(path: Any, flags: int, *mode: int) -> int:
         if os.path.isdir(path) and flags == os.O_RDONLY:
             synced.append(os.path.basename(path))
         return os.open(path, flags, *mode)
 
-    locking = StateStore.lock
-    monkeypatch.setattr(StateStore, "lock", lock)
-    monkeypatch.setattr(store_module, "_LONGEST_HOLD", 0)
+    before_lock(fail_after_the_first)
+    monkeypatch.setattr(pruning, "_MAX_HOLD", 0)
     calls.open = open_
     with pytest.raises(type(error)):
         store.prune()
@@ -148,23 +212,20 @@ def test_what_was_removed_before_a_prune_was_cut_short_is_synced(
     assert synced[-1] == "sessions"
 
 
-def test_a_prune_gives_the_lock_back_after_ten_milliseconds(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prune_holds_the_lock_for_ten_milliseconds_at_a_time(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch, before_lock: Callable[[Callable[[str], object]], None]
+) -> None:
     for i in range(7):
         saved(store, f"s{i}")
-    held, lock = [], StateStore.lock
-
-    def locking(self: StateStore, category: str) -> AbstractContextManager[None]:
-        held.append(0)
-        return lock(self, category)
-
-    monkeypatch.setattr(StateStore, "lock", locking)
-    clock = count(step=0.004)  # which is how long each removal takes
-    monkeypatch.setattr(store_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    locks: list[str] = []
+    before_lock(locks.append)
+    clock = count(step=0.004)  # as if each removal took four milliseconds
+    monkeypatch.setattr(pruning, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     assert len(store.prune()) == 7
-    assert len(held) == 3
+    assert locks == ["sessions"] * 3
 
 
-def test_archiving_moves_the_files_and_never_overwrites_one(store: StateStore) -> None:
+def test_archiving_moves_files_and_never_overwrites(store: StateStore) -> None:
     contents = []
     for text in ("first", "second", "third"):
         session = saved(store, "s", user_messages=[UserMessage(text, timestamp=NOON)])
@@ -175,7 +236,7 @@ def test_archiving_moves_the_files_and_never_overwrites_one(store: StateStore) -
     assert [(archived / f"{name}.json").read_bytes() for name in ("s", "s.2", "s.3")] == contents
 
 
-def test_an_archiving_that_was_cut_off_is_finished(store: StateStore) -> None:
+def test_an_interrupted_archiving_is_finished(store: StateStore) -> None:
     saved(store, "s")
     (store.base_path / "archive").mkdir()
     os.link(store.base_path / "sessions/s.json", store.base_path / "archive/s.json")
@@ -184,9 +245,7 @@ def test_an_archiving_that_was_cut_off_is_finished(store: StateStore) -> None:
     assert store.list_sessions() == []
 
 
-def test_a_file_system_without_hard_links_archives_all_the_same(
-    store: StateStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sessions_are_archived_without_hard_links(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -197,14 +256,12 @@ def test_a_file_system_without_hard_links_archives_all_the_same(
     assert store.list_category("archive") == ["s", "s.2"]
 
 
-def test_sessions_are_not_archived_into_themselves(store: StateStore) -> None:
+def test_sessions_are_not_archived_into_their_own_category(store: StateStore) -> None:
     with pytest.raises(InvalidNameError, match="into their own category"):
         store.prune(archive="sessions")
 
 
-def test_one_session_that_cannot_be_removed_does_not_keep_the_others(
-    store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_removal_does_not_stop_the_others(store: StateStore, calls: SimpleNamespace) -> None:
     for name in ("a", "b", "c"):
         saved(store, name)
     unlink = calls.unlink
@@ -215,35 +272,33 @@ def test_one_session_that_cannot_be_removed_does_not_keep_the_others(
         unlink(path, **options)
 
     calls.unlink = unlink_but_b
-    monkeypatch.setattr(removal, "os", calls)  # which goes past `Tree` where the file's identity tells enough
     with pytest.raises(PermissionError, match=r"b\.json") as caught:
         store.prune(PruneConfig(0, 1))
     assert caught.value.__notes__ == ["2 sessions were removed, 1 could not be"]
     assert ids(store.list_sessions()) == ["b"]
 
 
-def test_a_lock_that_is_not_had_ends_the_prune(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prune_that_gets_no_lock_removes_nothing(
+    store: StateStore, held_by_another: Callable[[StateStore, str], AbstractContextManager[object]]
+) -> None:
     saved(store, "s")
-
-    def refuse(*_: object) -> None:
-        raise LockTimeoutError("the lock")
-
-    monkeypatch.setattr(StateStore, "lock", refuse)
-    with pytest.raises(LockTimeoutError):
-        store.prune(PruneConfig(0, 1))
+    with held_by_another(store, "sessions"), pytest.raises(LockTimeoutError) as caught:
+        StateStore(store.base_path, lock_timeout=0).prune(PruneConfig(0, 1))
+    assert caught.value.__notes__ == ["0 sessions were removed before"]
+    assert ids(store.list_sessions()) == ["s"]
 
 
-def test_pruning_sweeps_the_temporary_files_of_dead_writers(store: StateStore) -> None:
+def test_prune_sweeps_temporary_files_of_dead_writers(store: StateStore) -> None:
     saved(store, "s")
-    left = store.base_path / "sessions/.oxios_state.0123456789abcdef.tmp"
-    left.write_bytes(b"half")
+    orphan = store.base_path / "sessions/.oxios_state.0123456789abcdef.tmp"
+    orphan.write_bytes(b"half")
     store.prune(ALL_RULES_OFF, dry_run=True)
-    assert left.exists()
+    assert orphan.exists()
     store.prune(ALL_RULES_OFF)
-    assert not left.exists()
+    assert not orphan.exists()
 
 
-def test_a_save_with_prune_prunes_when_the_throttle_allows(store: StateStore) -> None:
+def test_save_with_prune_prunes_if_the_throttle_allows(store: StateStore) -> None:
     now = [0.0]
     throttle = PruneThrottle(60, clock=lambda: now[0])
     config = PruneConfig(1, 0)
@@ -258,20 +313,20 @@ def test_a_save_with_prune_prunes_when_the_throttle_allows(store: StateStore) ->
     assert ids(store.list_sessions()) == ["s5"]
 
 
-def test_a_prune_that_fails_after_a_save_is_logged_and_not_raised(
-    store: StateStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_failing_prune_after_a_save_is_logged(
+    store: StateStore, calls: SimpleNamespace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: object) -> None:
-        raise OSError(5, "Input/output error")
+    def fail(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
 
-    monkeypatch.setattr(StateStore, "prune", fail)
+    calls.scandir = fail
     store.save_session_with_prune(Session("u", "s"), PruneConfig())
     assert store.load_session("s") is not None
     assert "the session is saved, but pruning failed" in caplog.text
     assert "Input/output error" in caplog.text
 
 
-def test_sessions_that_vanish_with_their_directory_while_they_are_chosen_are_not_removed(tmp_path: Path) -> None:
+def test_sessions_whose_directory_was_deleted_are_not_removed(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
     store.save_session(Session("user", "a"))
 

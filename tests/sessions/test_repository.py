@@ -1,10 +1,10 @@
-"""Sessions, through the public store."""
+"""Sessions: saving, conditional saves, editing, loading, creating and deleting."""
 
 from __future__ import annotations
 
 import errno
-import logging
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,22 +17,17 @@ from oxios_state import (
     AgentResponse,
     CorruptStateError,
     DurabilityError,
-    PruneConfig,
     Session,
     SessionConflictError,
     SessionNotFoundError,
     SessionOwnerError,
-    SessionSummary,
     StateStore,
     UnsupportedValueError,
     UserMessage,
 )
-from oxios_state.sessions import index
 from oxios_state.storage import tree
-from oxios_state.storage.tree import Tree
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ALL_RULES_OFF = PruneConfig(max_sessions=0, ttl_hours=0)
 
 
 @pytest.fixture
@@ -46,26 +41,22 @@ def saved(store: StateStore, session_id: str, *, minutes: int = 0, **fields: Any
     return session
 
 
-def ids(found: list[SessionSummary]) -> list[str]:
-    return [summary.id for summary in found]
-
-
 # Saving and conflicts
 
 
-def test_a_blind_save_overwrites_whatever_is_there(store: StateStore) -> None:
+def test_save_overwrites_unconditionally(store: StateStore) -> None:
     first, second = saved(store, "s"), Session("other", "s")
     store.save_session(second)
     store.save_session(first)
     assert store.load_session("s") == first
 
 
-def test_only_a_session_is_saved(store: StateStore) -> None:
-    with pytest.raises(TypeError, match="a Session is expected, not dict"):
+def test_save_refuses_other_types(store: StateStore) -> None:
+    with pytest.raises(TypeError, match="expected Session, not dict"):
         store.save_session({})  # type: ignore[arg-type]
 
 
-def test_an_update_succeeds_as_long_as_the_file_is_what_the_object_was(store: StateStore) -> None:
+def test_update_saves_if_the_file_is_unchanged(store: StateStore) -> None:
     session = Session("user", "s")
     store.update_session(session)  # new: there is no file
     for text in ("a", "b"):
@@ -86,9 +77,7 @@ def test_an_update_succeeds_as_long_as_the_file_is_what_the_object_was(store: St
         (lambda store: store.delete_session("s"), "deleted"),
     ],
 )
-def test_an_update_over_anothers_change_is_a_conflict_and_writes_nothing(
-    store: StateStore, change: Any, reason: str
-) -> None:
+def test_update_refuses_a_stale_revision(store: StateStore, change: Any, reason: str) -> None:
     session = saved(store, "s")
     change(store)
     before = {path: path.read_bytes() for path in (store.base_path / "sessions").iterdir()}
@@ -97,13 +86,13 @@ def test_an_update_over_anothers_change_is_a_conflict_and_writes_nothing(
     assert {path: path.read_bytes() for path in (store.base_path / "sessions").iterdir()} == before
 
 
-def test_a_new_session_does_not_update_one_of_the_same_id(store: StateStore) -> None:
+def test_update_refuses_a_new_session_of_an_existing_id(store: StateStore) -> None:
     saved(store, "s")
     with pytest.raises(SessionConflictError, match="there is a session of this id already"):
         store.update_session(Session("user", "s"))
 
 
-def test_a_copy_that_was_changed_and_a_session_that_is_loaded_as_any_document_count_as_new(store: StateStore) -> None:
+def test_changed_copies_and_sessions_loaded_as_documents_count_as_new(store: StateStore) -> None:
     session = saved(store, "s")
     as_document = store.load_json("sessions", "s", Session)
     assert as_document == session
@@ -113,21 +102,23 @@ def test_a_copy_that_was_changed_and_a_session_that_is_loaded_as_any_document_co
     assert store.load_session("s") == session
 
 
-def test_a_wrong_record_in_a_list_is_refused_by_its_path(store: StateStore) -> None:
+def test_save_refuses_a_record_of_another_type_with_its_path(store: StateStore) -> None:
     session = saved(store, "s")
     session.user_messages.append("hello")  # type: ignore[arg-type]
-    with pytest.raises(UnsupportedValueError, match=r"\$\.user_messages\[0\]: a UserMessage belongs here, not 'hello'"):
+    with pytest.raises(UnsupportedValueError, match=r"\$\.user_messages\[0\]: expected UserMessage, not 'hello'"):
         store.save_session(session)
 
 
-def test_a_naive_timestamp_is_refused_by_its_path(store: StateStore) -> None:
+def test_save_refuses_a_naive_timestamp_with_its_path(store: StateStore) -> None:
     session = Session("user", "s", user_messages=[UserMessage("x", timestamp=datetime(2026, 3, 1))])  # noqa: DTZ001
     with pytest.raises(UnsupportedValueError, match=r"\$\.user_messages\[0\]\.timestamp: .* has no time zone"):
         store.save_session(session)
     assert not store.base_path.exists()
 
 
-def test_a_save_whose_directory_cannot_be_synced_is_a_save(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_knows_that_it_was_saved_if_only_the_sync_failed(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = saved(store, "s")
 
     def fail(directory: Path) -> None:
@@ -145,7 +136,7 @@ def test_a_save_whose_directory_cannot_be_synced_is_a_save(store: StateStore, mo
 # Transactions
 
 
-def test_an_edit_is_saved_when_the_block_ends_and_not_when_it_raises(store: StateStore) -> None:
+def test_edit_saves_unless_the_block_raises(store: StateStore) -> None:
     saved(store, "s")
     with store.edit_session("s") as session:
         session.add_user_message("kept")
@@ -158,13 +149,13 @@ def test_an_edit_is_saved_when_the_block_ends_and_not_when_it_raises(store: Stat
 
 
 @pytest.mark.parametrize("prepare", [lambda _: None, lambda store: store.save_json("sessions", "other", {})])
-def test_an_edit_of_a_missing_session_says_so(store: StateStore, prepare: Any) -> None:
+def test_edit_refuses_a_missing_session(store: StateStore, prepare: Any) -> None:
     prepare(store)
     with pytest.raises(SessionNotFoundError, match="no session 's' in "), store.edit_session("s"):
         pytest.fail("the block must not run")
 
 
-def test_an_edit_does_not_take_a_failure_for_a_missing_session(store: StateStore, calls: SimpleNamespace) -> None:
+def test_edit_does_not_take_a_disk_error_for_a_missing_session(store: StateStore, calls: SimpleNamespace) -> None:
     saved(store, "s")
     calls.lstat = fail
     with pytest.raises(OSError, match="as a broken disk does"), store.edit_session("s"):
@@ -175,22 +166,16 @@ def fail(path: Path) -> None:
     raise OSError(errno.EIO, "as a broken disk does", str(path))
 
 
-def test_a_session_that_goes_before_the_lock_is_had_is_missing(
-    store: StateStore, monkeypatch: pytest.MonkeyPatch
+def test_edit_refuses_a_session_deleted_before_the_lock_was_free(
+    store: StateStore, before_lock: Callable[[Callable[[str], object]], None]
 ) -> None:
     saved(store, "s")
-    lock = StateStore.lock
-
-    def lock_after_a_deletion(self: StateStore, category: str) -> Any:
-        (self.base_path / "sessions/s.json").unlink(missing_ok=True)
-        return lock(self, category)
-
-    monkeypatch.setattr(StateStore, "lock", lock_after_a_deletion)
+    before_lock(lambda _: (store.base_path / "sessions/s.json").unlink(missing_ok=True))
     with pytest.raises(SessionNotFoundError), store.edit_session("s"):
         pytest.fail("the block must not run")
 
 
-def test_a_nested_edit_of_the_same_session_is_a_conflict_for_the_outer_one(store: StateStore) -> None:
+def test_a_nested_edit_of_the_same_session_is_a_conflict(store: StateStore) -> None:
     saved(store, "s")
     with pytest.raises(SessionConflictError), store.edit_session("s") as outer:
         outer.add_user_message("outer")
@@ -201,7 +186,7 @@ def test_a_nested_edit_of_the_same_session_is_a_conflict_for_the_outer_one(store
     assert [message.content for message in loaded.user_messages] == ["inner"]
 
 
-def test_nested_edits_of_different_sessions_are_both_saved(store: StateStore) -> None:
+def test_nested_edits_of_different_sessions_are_saved(store: StateStore) -> None:
     saved(store, "a")
     saved(store, "b")
     with store.edit_session("a") as a, store.edit_session("b") as b:
@@ -210,7 +195,7 @@ def test_nested_edits_of_different_sessions_are_both_saved(store: StateStore) ->
     assert [store.load_session(name).get_metadata("k") for name in ("a", "b")] == [1, 2]  # type: ignore[union-attr]
 
 
-def test_a_save_by_the_kernel_while_an_edit_runs_is_a_conflict(store: StateStore) -> None:
+def test_a_save_by_the_kernel_during_an_edit_is_a_conflict(store: StateStore) -> None:
     session = saved(store, "s")
     path = store.base_path / "sessions/s.json"
     with pytest.raises(SessionConflictError), store.edit_session("s") as edited:
@@ -221,140 +206,45 @@ def test_a_save_by_the_kernel_while_an_edit_runs_is_a_conflict(store: StateStore
     assert session.user_messages == []
 
 
-# Loading and making
+# Loading, creating and deleting
 
 
-def test_a_session_whose_id_is_not_its_file_name_is_corrupt(store: StateStore) -> None:
+def test_a_session_in_a_file_of_another_name_is_corrupt(store: StateStore) -> None:
     saved(store, "s")
     (store.base_path / "sessions/copy.json").write_bytes((store.base_path / "sessions/s.json").read_bytes())
-    with pytest.raises(CorruptStateError, match=r"\$\.id: the id is 's', but the file is 'copy''s"):
+    with pytest.raises(CorruptStateError, match=r"\$\.id: the id is 's', but the file is named 'copy'"):
         store.load_session("copy")
 
 
-def test_get_or_create_refuses_the_session_of_another_user(store: StateStore) -> None:
+def test_get_or_create_refuses_another_users_session(store: StateStore) -> None:
     mine = store.get_or_create_session("me", "s")
     assert store.get_or_create_session("me", "s") == mine
     with pytest.raises(SessionOwnerError, match="session 's' belongs to another user than 'you'"):
         store.get_or_create_session("you", "s")
 
 
-def test_of_two_who_create_a_session_the_second_gets_the_firsts(
-    store: StateStore, monkeypatch: pytest.MonkeyPatch
+def test_get_or_create_returns_a_session_created_before_the_lock_was_free(
+    store: StateStore, before_lock: Callable[[Callable[[str], object]], None]
 ) -> None:
     first = Session("me", "s")
-    load = StateStore.load_session
-    answers = [lambda *_: None, load]  # it comes into being between the first look and the lock
+    waiting = [first]
 
-    def load_session(self: StateStore, session_id: str) -> Session | None:
-        found: Session | None = answers.pop(0)(self, session_id)
-        if found is None:
-            self.save_session(first)
-        return found
+    def save_first(_: str) -> None:
+        if waiting:
+            store.save_session(waiting.pop())
 
-    monkeypatch.setattr(StateStore, "load_session", load_session)
+    before_lock(save_first)
     assert store.get_or_create_session("me", "s") == first
 
 
-def test_get_or_create_does_not_replace_a_corrupt_session(store: StateStore) -> None:
-    saved(store, "s")
-    (store.base_path / "sessions/s.json").write_bytes(b"{")
-    with pytest.raises(CorruptStateError):
-        store.get_or_create_session("user", "s")
-    assert (store.base_path / "sessions/s.json").read_bytes() == b"{"
-
-
-def test_deleting_a_session_says_whether_it_was_there(store: StateStore) -> None:
+def test_delete_returns_whether_the_session_existed(store: StateStore) -> None:
     saved(store, "s")
     (store.base_path / "sessions/s.json").write_bytes(b"corrupt")
     assert store.delete_session("s")
     assert not store.delete_session("s")
 
 
-# Listing
-
-
-def test_a_list_is_latest_first_and_ties_go_by_id(store: StateStore) -> None:
-    for session_id, minutes in (("b", 0), ("a", 0), ("c", 1)):
-        saved(store, session_id, minutes=minutes)
-    store.save_markdown("sessions", "note", "not a session")
-    assert ids(store.list_sessions()) == ["c", "a", "b"]
-
-
-def test_nanoseconds_decide_which_is_later(store: StateStore) -> None:
-    for session_id, fraction in (("early", "123456788"), ("late", "123456789")):
-        saved(store, session_id)
-        path = store.base_path / f"sessions/{session_id}.json"
-        path.write_text(path.read_text().replace("12:00:00Z", f"12:00:00.{fraction}Z"))
-    assert ids(store.list_sessions()) == ["late", "early"]
-
-
-@pytest.mark.parametrize(
-    ("spoil", "reason"),
-    [
-        (lambda path: path.write_bytes(b"{"), "line 1, column 2"),
-        (lambda path: path.write_bytes(b"[]"), "an object is expected, not an array"),
-        (lambda path: path.replace(path.with_name("a..b.json")), "contains '..'"),
-        (lambda path: path.replace(path.with_name("other.json")), "the id is 'bad'"),
-    ],
-)
-def test_an_unreadable_file_is_left_out_of_the_list_and_reported(
-    store: StateStore, caplog: pytest.LogCaptureFixture, spoil: Any, reason: str
-) -> None:
-    saved(store, "bad")
-    saved(store, "good")
-    spoil(store.base_path / "sessions/bad.json")
-    with caplog.at_level(logging.WARNING, "oxios_state"):
-        assert ids(store.list_sessions()) == ["good"]
-    assert [reason in record.getMessage() for record in caplog.records] == [True]
-
-
-def test_a_session_that_goes_while_it_is_listed_is_not_missed(
-    store: StateStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    saved(store, "s")
-    monkeypatch.setattr(Tree, "scan", lambda *_: [SimpleNamespace(name=name) for name in ("gone.json", "s.json")])
-    assert ids(store.list_sessions()) == ["s"]
-    assert not caplog.records
-
-
-@pytest.mark.parametrize(
-    ("metadata", "extra", "project"),
-    [
-        ({}, {}, None),
-        ({"project_ids": "a"}, {}, "a"),
-        ({"project_ids": " a , b"}, {}, "a"),
-        ({"project_ids": ",b"}, {}, "b"),
-        ({"project_ids": ["a", "b"]}, {}, "a"),
-        ({"project_ids": [1, "b"]}, {}, "b"),
-        ({"project_ids": {"a": 1}}, {}, None),
-        ({"project_ids": "a", "project_id": "m"}, {}, "m"),
-        ({"project_ids": "a", "project_id": "m"}, {"project_id": "top"}, "top"),
-        ({"project_ids": "a", "project_id": None}, {"project_id": 7}, "a"),
-    ],
-)
-def test_a_summary_names_the_project(metadata: dict[str, Any], extra: dict[str, Any], project: str | None) -> None:
-    assert index.summarise(Session("u", "s", metadata=metadata, extra=extra)).project_id == project
-
-
-@pytest.mark.parametrize(
-    ("metadata", "messages", "title"),
-    [
-        ({}, [], None),
-        ({}, [" \n "], None),
-        ({}, ["one\ntwo"], "one"),
-        ({}, ["\n\n one \ntwo"], "one"),
-        ({}, ["x" * 70], "x" * 60),
-        ({"title": "given"}, ["one"], "given"),
-        ({"title": ""}, ["one"], "one"),
-        ({"title": 3}, ["one"], "one"),
-    ],
-)
-def test_a_summary_has_a_title(metadata: dict[str, Any], messages: list[str], title: str | None) -> None:
-    session = Session("u", "s", metadata=metadata, user_messages=[UserMessage(text) for text in messages])
-    assert index.summarise(session).title == title
-
-
-def test_a_response_added_in_an_edit_is_there_for_the_next(store: StateStore) -> None:
+def test_an_edit_sees_the_records_of_the_last_one(store: StateStore) -> None:
     store.get_or_create_session("u", "s")
     for text in ("one", "two"):
         with store.edit_session("s") as session:
@@ -363,7 +253,7 @@ def test_a_response_added_in_an_edit_is_there_for_the_next(store: StateStore) ->
         assert [response.content for response in session.agent_responses] == ["one", "two"]
 
 
-def test_a_session_can_be_kept_as_any_other_document(store: StateStore) -> None:
+def test_a_session_can_be_saved_as_another_document(store: StateStore) -> None:
     session = saved(store, "s", user_messages=[UserMessage("x", timestamp=NOON)])
     store.save_json("backup", "s", session)
     assert (store.base_path / "backup/s.json").read_bytes() == (store.base_path / "sessions/s.json").read_bytes()

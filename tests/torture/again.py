@@ -54,7 +54,7 @@ FAULTS = {
         "codec/documents",
         "    conv = make_converter()\n    conv.register_unstructure_hook(Session",
         "    conv = converter()\n    conv.register_unstructure_hook(Session",
-        "codec/test_documents.py::test_a_hook_of_the_users_does_not_change_the_kernels_documents",
+        "codec/test_documents.py::test_a_users_hook_does_not_change_the_kernels_documents",
     ),
     "subclass-cut": Fault(
         "sessions/repository",
@@ -66,13 +66,13 @@ FAULTS = {
         "codec/converter",
         "MAX_FAULTS = 20\n",
         "MAX_FAULTS = 10**9\n",
-        "codec/test_refusals.py::test_a_document_that_is_all_wrong_tells_twenty_faults",
+        "codec/test_refusals.py::test_an_error_names_twenty_faults_at_most",
     ),
     "callers-stack": Fault(
         "codec/json_text",
         "        if _brackets_deep(text) <= MAX_DEPTH:\n",
         "        if False:\n",
-        "codec/test_refusals.py::test_a_deep_stack_of_the_callers_is_not_taken_for_a_deep_document",
+        "codec/test_refusals.py::test_a_deep_stack_is_not_mistaken_for_a_deep_document",
     ),
     "engines-differ": Fault(
         "codec/documents",
@@ -84,7 +84,7 @@ FAULTS = {
         "model/immutable",
         " or id(value) in around:",
         ":",
-        "model/test_immutable.py::test_what_holds_itself_many_times_is_left_to_be_refused_on_saving",
+        "model/test_immutable.py::test_saving_rejects_a_self_referencing_value",
     ),
     # Directories
     "directory-leaks": Fault(
@@ -121,7 +121,7 @@ FAULTS = {
         "maintenance/quarantine",
         'quote_from_bytes(os.fsencode(os.path.relpath(path, self._tree.base)), safe="/ ")',
         "os.path.relpath(path, self._tree.base)",
-        "maintenance/test_quarantine.py::test_a_name_that_is_not_utf8_can_be_moved_away_and_back",
+        "maintenance/test_quarantine.py::test_a_name_that_is_not_utf8_can_be_quarantined_and_restored",
     ),
     # Power cuts, failing system calls, killed writers
     "anothers-directory": Fault(
@@ -130,31 +130,31 @@ FAULTS = {
         "            self.durable and self.base in directory.parents and directory not in self._synced\n"
         "        ):\n",
         "        while not directory.is_dir():\n",
-        "storage/test_atomic_write.py::test_a_category_that_another_made_is_synced_once_for_a_store_that_saves_into_it",
+        "storage/test_durability.py::test_a_directory_created_by_another_is_synced_once",
     ),
     "unsynced-directory": Fault(
         "storage/tree",
         "                    if created:\n",
         "                    if False:\n",
-        "storage/test_atomic_write.py::test_a_base_whose_sync_failed_is_synced_by_the_next_store",
+        "storage/test_durability.py::test_a_base_whose_sync_failed_is_synced_by_the_next_store",
     ),
     "gitignore-torn": Fault(
         "storage/tree",
         '                if content != b"*\\n" and not content.strip(b"*\\n\\0"):\n',
         "                if not ignore.exists():\n",
-        "storage/test_atomic_write.py::test_the_own_directory_is_ignored_by_git_unless_the_user_says_otherwise",
+        "storage/test_tree.py::test_git_ignores_the_own_directory_unless_the_user_says_otherwise",
     ),
     "own-litter": Fault(
         "storage/atomic_write",
         '    for name in ("cache", "quarantine"):\n',
         "    for name in ():\n",
-        "storage/test_temporary_files.py::test_what_dead_writers_left_among_the_librarys_own_files_is_swept",
+        "storage/test_orphans.py::test_the_own_directories_are_swept_too",
     ),
     "unlock-hides": Fault(
         "storage/locks",
         "    with suppress(OSError):  # closing",
         "    if True:  # closing",
-        "storage/test_process_locks.py::test_a_failing_unlock_hides_nothing_and_leaves_the_lock_free",
+        "storage/test_process_locks.py::test_a_failing_unlock_raises_nothing_and_leaves_the_lock_free",
     ),
     "never-locked": Fault(
         "storage/atomic_write",
@@ -166,13 +166,13 @@ FAULTS = {
         "storage/reads",
         "    except (FileNotFoundError, NotADirectoryError):\n        return nfs.is_listed(path)\n    return True",
         "    except OSError:\n        return False\n    return True",
-        "sessions/test_repository.py::test_an_edit_does_not_take_a_failure_for_a_missing_session",
+        "sessions/test_repository.py::test_edit_does_not_take_a_disk_error_for_a_missing_session",
     ),
     "taken-for-sound": Fault(
         "maintenance/check",
         "tree.walk(failures.append)",
         "tree.walk()",
-        "maintenance/test_check.py::test_a_base_that_cannot_be_listed_is_not_taken_for_a_sound_one",
+        "maintenance/test_check.py::test_an_unreadable_base_is_not_reported_as_sound",
     ),
     "replaced-unread": Fault(
         "maintenance/quarantine",
@@ -182,13 +182,13 @@ FAULTS = {
         "    except PermissionError:\n"
         "        return None\n"
         "    if raw is not None:\n",
-        "maintenance/test_replaced.py::test_what_may_not_be_read_is_not_replaced_and_that_is_said",
+        "maintenance/test_quarantine.py::test_an_unreadable_document_is_not_replaced",
     ),
     "replaced-without-copy": Fault(
         "storage/reads",
         "        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:\n            raise\n",
         "",
-        "maintenance/test_replaced.py::test_what_may_be_corrupt_is_not_replaced_while_that_cannot_be_told",
+        "maintenance/test_quarantine.py::test_a_document_is_not_replaced_if_its_status_is_unknown",
     ),
     # Two at once
     "archived-into-itself": Fault(
@@ -213,13 +213,13 @@ FAULTS = {
         "sessions/repository",
         "            decode=decode_named,\n",
         "            decode=incremental.decode_session,\n",
-        "maintenance/test_replaced.py::test_a_save_over_the_session_of_another_id_keeps_it",
+        "maintenance/test_quarantine.py::test_a_save_copies_a_session_of_another_id_to_quarantine",
     ),
     "prune-of-nothing": Fault(
         "storage/tree",
         "        except OSError:\n            return False\n        return True\n",
         "        except PermissionError:\n            return False\n        return True\n",
-        "sessions/test_pruning.py::test_sessions_that_vanish_with_their_directory_while_they_are_chosen_are_not_removed",
+        "sessions/test_pruning.py::test_sessions_whose_directory_was_deleted_are_not_removed",
     ),
     "handler-in-lock": Fault(
         "storage/locks",
@@ -247,20 +247,20 @@ FAULTS = {
         "                return True\n"
         "            self._waiting.append(woken)\n"
         "        try:\n",
-        "storage/test_locks.py::test_an_interrupt_as_a_waiter_joins_the_queue_leaves_no_place_behind",
+        "storage/test_locks.py::test_an_interrupt_while_joining_the_queue_leaves_no_place_behind",
     ),
     # What is kept in memory and in the file of summaries
     "emptied-file": Fault(
         "model/revision",
         'self.digest if self.identity is None else b""',
         "self.digest if self.identity is None else None",
-        "storage/test_revisions.py::test_a_file_that_an_editor_has_just_emptied_to_write_it_anew_is_not_pruned",
+        "storage/test_revisions.py::test_a_file_that_an_editor_has_just_emptied_is_not_pruned",
     ),
     "same-mark": Fault(
         "storage/revisions",
         "    below = _RESOLUTION + token % (_MICROSECOND - _RESOLUTION)\n",
         "    below = 0\n",
-        "storage/test_revisions.py::test_a_mark_is_not_what_a_file_system_with_coarse_times_could_keep",
+        "storage/test_revisions.py::test_a_mark_does_not_survive_coarse_timestamps",
     ),
     "kept-as-changed": Fault(
         "sessions/repository",
@@ -302,25 +302,25 @@ FAULTS = {
         "codec/documents",
         "lambda value, _: _structure_and_read(value, cls)",
         "lambda value, _: _kernel_converter().structure(value, cls)",
-        "model/test_records.py::test_what_a_caller_structures_is_his_to_change_later",
+        "model/test_records.py::test_a_structured_session_does_not_depend_on_its_document",
     ),
     "listing-makes": Fault(
         "sessions/index",
         "            if not self._is_own():",
         "            if False:",
-        "sessions/test_index.py::test_listing_makes_no_directory_that_is_not_there",
+        "sessions/test_index_file.py::test_listing_creates_no_base_directory",
     ),
     "rows-of-anything": Fault(
         "sessions/index",
         "        _check(list(zip(*rows, strict=True)))\n",
         "        pass\n",
-        "sessions/test_damaged_cache.py::test_a_row_that_is_none_makes_it_no_cache",
+        "sessions/test_index_file.py::test_a_bad_row_invalidates_the_file",
     ),
     "deep-cache": Fault(
         "sessions/index",
         "TypeError, RecursionError)",
         "TypeError)",
-        "sessions/test_damaged_cache.py::test_what_is_no_json_is_no_cache",
+        "sessions/test_index_file.py::test_a_file_that_is_not_a_cache_is_ignored",
     ),
     "anothers-list": Fault(
         "sessions/index",
@@ -328,45 +328,45 @@ FAULTS = {
         "            if self._last and self._last is not last:\n"
         "                listing = listing._replace(entries=self._last.entries)\n"
         "            if True:\n",
-        "sessions/test_damaged_cache.py::test_a_list_is_not_that_of_a_thread_that_looked_before",
+        "sessions/test_index.py::test_a_list_is_not_mixed_with_one_that_began_earlier",
     ),
     "title-outlives": Fault(
         "sessions/index",
         ".keys() <= entries.keys():  # a title",
         ".keys() is not None:  # a title",
-        "sessions/test_index.py::test_a_title_does_not_outlive_its_session_in_the_file",
+        "sessions/test_index.py::test_the_cache_file_drops_the_title_of_a_deleted_session",
     ),
     # Network file systems
     "stale-name": Fault(
         "storage/reads",
         "    for _ in range(_TRIES - 1):\n",
         "    for _ in range(0):\n",
-        "storage/test_nfs.py::test_a_file_that_another_machine_replaces_while_it_is_opened_is_opened_again",
+        "storage/test_nfs.py::test_a_stale_file_is_opened_again",
     ),
     "shared-delegation": Fault(
         "storage/nfs",
         "    if is_on_nfs(directory):\n        listing(directory)\n",
         "",
-        "storage/test_nfs.py::test_who_takes_a_lock_on_nfs_looks_at_all_names_once",
+        "storage/test_nfs.py::test_taking_a_lock_on_nfs_lists_the_directory_once",
     ),
     "taken-for-absent": Fault(
         "storage/nfs",
         "                return True\n    return False\n",
         "                return False\n    return False\n",
-        "storage/test_nfs.py::test_a_session_that_nfs_does_not_find_while_it_is_replaced_is_there",
+        "storage/test_nfs.py::test_a_file_that_nfs_lists_but_does_not_find_exists",
     ),
     # Real disks, threads without the GIL, and mutants
     "restored-comes-back": Fault(
         "maintenance/quarantine",
         '            self._tree.sync(entry.content.parents[1], f"{entry.path.name} is restored")\n',
         "",
-        "storage/test_atomic_write.py::test_a_removal_is_synced_and_a_move_is_synced_first_where_it_goes",
+        "storage/test_durability.py::test_a_removal_is_synced_and_a_move_is_synced_at_its_target_first",
     ),
     "anothers-name": Fault(
         "documents",
         "                self.locks.refuse_alias(path)\n",
         "",
-        "storage/test_aliases.py::test_a_change_by_the_name_of_another_document_is_refused",
+        "storage/test_aliases.py::test_a_change_through_an_alias_is_refused",
     ),
     "two-converters": Fault(
         "codec/documents",
@@ -398,26 +398,26 @@ FAULTS = {
         "        finally:\n"
         "            self._keeping.release()\n",
         "        self._last = listing._replace(written=self._file.write(listing.entries, listing.written))\n",
-        "sessions/test_index.py::test_a_title_does_not_outlive_its_session_in_the_file_when_threads_list",
+        "sessions/test_index.py::test_the_cache_file_drops_the_title_of_a_deleted_session_when_threads_list",
     ),
     "id-left-as-it-is": Fault(
         "codec/documents",
         "    conv.register_unstructure_hook(SessionId, str)\n",
         "",
-        "codec/test_documents.py::test_the_converter_of_all_stores_gives_a_session_id_as_a_plain_string",
+        "codec/test_documents.py::test_the_converter_unstructures_a_session_id_as_a_plain_string",
     ),
     "other-lock-named": Fault(
         "storage/locks",
         '_wait_for_file(descriptor, f"{stem}.lock", deadline)',
         '_wait_for_file(descriptor, f"{stem}.turn", deadline)',
-        "storage/test_process_locks.py::test_a_failing_lock_call_names_the_very_file",
+        "storage/test_process_locks.py::test_a_failing_lock_call_names_the_lock_file",
     ),
     # A second review, and clients of NFS by turns
     "same-tick": Fault(
         "storage/nfs",
         "    if not is_on_nfs(directory):\n        return\n",
         "    return\n",
-        "storage/test_nfs.py::test_what_was_done_under_a_lock_on_nfs_has_a_time_of_its_own",
+        "storage/test_nfs.py::test_releasing_a_lock_on_nfs_moves_the_time_of_the_directory",
     ),
     "category-absent": Fault(
         "storage/tree",
@@ -426,25 +426,25 @@ FAULTS = {
         "            with os.scandir(self.path) as entries:\n"
         "                return",
         "        try:\n            with os.scandir(self.path) as entries:\n                return",
-        "storage/test_nfs.py::test_a_category_that_is_not_there_is_looked_for_from_above",
+        "storage/test_nfs.py::test_a_missing_category_is_revalidated_from_its_nearest_parent",
     ),
     "listed-and-absent": Fault(
         "storage/reads",
         "            time.sleep(_PAUSE)\n",
         "",
-        "storage/test_nfs.py::test_what_nfs_does_not_find_until_the_directory_changes_again_is_waited_for",
+        "storage/test_nfs.py::test_a_file_that_nfs_lists_but_does_not_find_is_waited_for",
     ),
     "device-again": Fault(
         "storage/nfs",
         "    key = status.st_dev, status.st_ino\n",
         "    key = status.st_dev, 0\n",
-        "storage/test_nfs.py::test_the_number_of_a_device_may_be_another_file_systems_later",
+        "storage/test_nfs.py::test_a_reused_device_number_is_looked_up_again",
     ),
     "mounts-forbidden": Fault(
         "storage/nfs",
         "    except OSError:  # the table",
         "    except FileNotFoundError:  # the table",
-        "storage/test_nfs.py::test_a_system_that_tells_no_mounts_tells_none",
+        "storage/test_nfs.py::test_without_a_table_of_mounts_there_is_no_mount",
     ),
     "deep-and-absent": Fault(
         "storage/nfs",
@@ -456,31 +456,31 @@ FAULTS = {
         "storage/locks",
         "sorted(set(categories), key=self._tree.real_category)",
         "sorted(set(categories))",
-        "sessions/test_pruning.py::test_two_locks_are_in_the_order_of_the_names_that_the_directories_have",
+        "sessions/test_pruning.py::test_two_locks_are_taken_in_the_order_of_the_real_directories",
     ),
     "prune-cut-short": Fault(
         "sessions/pruning",
         "        finally:  # also after",
         "        else:  # also after",
-        "sessions/test_pruning.py::test_what_was_removed_before_a_prune_was_cut_short_is_synced",
+        "sessions/test_pruning.py::test_an_interrupted_prune_syncs_what_it_removed",
     ),
     "copies-of-nothing": Fault(
         "maintenance/quarantine",
         "                if reads.read(path) == content:",
         "                if False:",
-        "maintenance/test_replaced.py::test_a_save_over_a_corrupt_document_that_fails_leaves_no_copy",
+        "maintenance/test_quarantine.py::test_a_failed_save_over_a_corrupt_document_leaves_no_copy",
     ),
     "locked-out-by-root": Fault(
         "sessions/index",
         "            if not self._is_own():\n",
         "            if not os.path.isdir(self._tree.base):\n",
-        "sessions/test_index.py::test_root_leaves_no_directory_in_anothers_store",
+        "sessions/test_index_file.py::test_root_writes_no_file_into_another_users_store",
     ),
     "no-links-enosys": Fault(
         "storage/tree",
         "        if error.errno in _NO_LINKS:\n",
         "        if error.errno in {errno.EPERM, errno.EACCES}:\n",
-        "storage/test_atomic_write.py::test_a_move_never_replaces_another_file",
+        "storage/test_tree.py::test_a_move_never_replaces_another_file",
     ),
     "no-locks-unsaid": Fault(
         "storage/atomic_write",
@@ -492,25 +492,25 @@ FAULTS = {
         "storage/tree",
         "os.O_CREAT | system.BINARY | system.NO_LINK | system.NO_WAIT\n",
         "os.O_CREAT | system.BINARY | system.NO_LINK\n",
-        "storage/test_atomic_write.py::test_what_is_in_the_place_of_the_ignore_file_stops_nothing",
+        "storage/test_tree.py::test_a_pipe_in_place_of_the_gitignore_does_not_hang",
     ),
     "names-beyond-ascii": Fault(
         "storage/names",
         "        os.fsencode(component)\n",
         "        pass\n",
-        "storage/test_names.py::test_what_the_encoding_of_file_names_cannot_hold_is_refused",
+        "storage/test_names.py::test_names_beyond_the_encoding_of_file_names_are_refused",
     ),
     "sound-names-moved": Fault(
         "cli/commands",
         " for kind in ProblemKind if kind is not ProblemKind.PORTABILITY}",
         " for kind in ProblemKind}",
-        "cli/test_commands.py::test_what_is_chosen_is_moved",
+        "cli/test_commands.py::test_quarantine_moves_the_selected_files",
     ),
     "branches-moved": Fault(
         "storage/tree",
         'if directory == str(self.base) else {".git"}',
         "if directory == str(self.base) else set()",
-        "maintenance/test_check.py::test_what_git_keeps_is_no_state",
+        "maintenance/test_check.py::test_git_directories_are_skipped",
     ),
     "moved-without-lock": Fault(
         "storage/locks",
@@ -522,37 +522,37 @@ FAULTS = {
         "maintenance/quarantine",
         "        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}:\n",
         "        if True:\n",
-        "maintenance/test_quarantine.py::test_a_strangers_file_beside_what_is_restored_stays",
+        "maintenance/test_quarantine.py::test_restore_leaves_foreign_files_in_the_entry",
     ),
     "nowhere-unfound": Fault(
         "maintenance/check",
         "    elif os.path.isdir(path) or _occupies_category(tree, path):\n",
         "    elif os.path.isdir(path):\n",
-        "maintenance/test_check.py::test_every_fault_is_found_with_its_kind_its_place_and_its_reason",
+        "maintenance/test_check.py::test_each_problem_has_its_kind_path_and_reason",
     ),
     "probe-hides-files": Fault(
         "maintenance/probe",
         '            return [Finding("directory"',
         '            raise\n            return [Finding("directory"',
-        "maintenance/test_probe.py::test_that_nothing_can_be_made_in_a_directory_is_found_beside_what_is_wrong_with_its_files",
+        "maintenance/test_probe.py::test_check_reports_an_unwritable_directory_beside_corrupt_files",
     ),
     "probe-stays": Fault(
         "maintenance/probe",
         "            if _is_stale(other):\n",
         "            if False:\n",
-        "maintenance/test_probe.py::test_what_a_killed_probe_left_goes_with_the_next_when_it_is_an_hour_old",
+        "maintenance/test_probe.py::test_directories_of_killed_probes_are_removed_after_an_hour",
     ),
     "script-killed-alone": Fault(
         "maintenance/probe_process",
         '_END = getattr(os, "killpg", os.kill)',
         "_END = os.kill",
-        "maintenance/test_probe.py::test_an_interpreter_may_be_a_script_that_starts_it",
+        "maintenance/test_probe.py::test_the_interpreter_may_be_a_script_that_starts_python",
     ),
     "holds-itself-twice": Fault(
         "model/values",
         "        if len(level) > _MANY:",
         "        if False:",
-        "codec/test_refusals.py::test_what_holds_itself_many_times_is_refused_by_the_converter_at_once",
+        "codec/test_refusals.py::test_the_converter_refuses_a_self_referencing_document_at_once",
     ),
 }
 

@@ -163,7 +163,7 @@ def snapshot(base: Path) -> dict[str, str]:
 
 def _rows(path: Path) -> Iterator[tuple[str, str]]:
     try:
-        for name, entry in index._decode(path.read_bytes()).items():
+        for name, entry in index.decode_entries(path.read_bytes()).items():
             assert entry.summary is not None
             yield name, f"{entry.summary.id}, {entry.summary.message_count} messages"
     except ValueError as error:

@@ -281,19 +281,19 @@ def _put_in_cache(store: StateStore) -> None:
     """Make the cache valid for unchanged files: in a state, unlike after a real cut, all files are new."""
     path = _cache(store)
     with suppress(OSError, ValueError):
-        entries = index._decode(path.read_bytes())
+        entries = index.decode_entries(path.read_bytes())
         for name, entry in entries.items():
             with suppress(OSError, CorruptStateError):
                 file = store.base_path / "sessions" / name
                 if summarise(codec.decode_named(file.read_bytes(), file)) == entry.summary:
                     entry.revision = Revision(revisions.identity_of(file.stat()), ())
-        path.write_bytes(b"".join(index._encode(entries)))
+        path.write_bytes(b"".join(index.encode_entries(entries)))
 
 
 def _cache_problems(store: StateStore) -> Iterator[str]:
     """Compare what is listed with the cache of before, with the one that was written now, and without."""
     with_old = store.list_sessions()
-    entries = index._decode(_cache(store).read_bytes()) if with_old else {}
+    entries = index.decode_entries(_cache(store).read_bytes()) if with_old else {}
     if {entry.summary for entry in entries.values()} != set(with_old):
         yield "the cache is not written anew"
     with_new = StateStore(store.base_path).list_sessions()
