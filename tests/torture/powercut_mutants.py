@@ -113,14 +113,18 @@ MUTANTS = {
 }
 
 
-def put_in(name: str, package: Path, target: Path) -> None:
-    """Copy the package below *target*, with the fault in it."""
+def source_with(name: str, package: Path) -> str:
+    """Return the source of a module of the package with the fault in it."""
     mutant = MUTANTS[name]
-    copy = Path(shutil.copytree(package, target / package.name, ignore=shutil.ignore_patterns("__pycache__")))
-    module = copy / f"{mutant.module}.py"
-    source = module.read_text(encoding="utf-8")
+    source = (package / f"{mutant.module}.py").read_text(encoding="utf-8")
     if source.count(mutant.old) != 1 or mutant.without not in source:
         raise ValueError(f"{mutant.module}.py has changed: there is no one place for the fault {name!r}")
     if mutant.without:
         source = source.replace(mutant.without, "            pass  #")
-    module.write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
+    return source.replace(mutant.old, mutant.new)
+
+
+def put_in(name: str, package: Path, target: Path) -> None:
+    """Copy the package below *target*, with the fault in it."""
+    copy = Path(shutil.copytree(package, target / package.name, ignore=shutil.ignore_patterns("__pycache__")))
+    (copy / f"{MUTANTS[name].module}.py").write_text(source_with(name, package), encoding="utf-8")
