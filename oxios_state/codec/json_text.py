@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from importlib import import_module
+from itertools import accumulate
 from json import JSONDecodeError, JSONDecoder, encoder  # not from json.encoder: importing both at once may deadlock
 from typing import TYPE_CHECKING, Any
 
@@ -225,7 +226,7 @@ def _parse_strictly(raw: bytes, path: Path) -> Any:
         start = next(token.start() for token in re.finditer(_LITERAL, text) if token[0].startswith(literal))
         raise CorruptStateError(path, reason, *_line_and_column(text, start)) from None
     except RecursionError:
-        if _brackets_deep(text) <= MAX_DEPTH:
+        if not _brackets_exceed(text, MAX_DEPTH):
             raise  # the caller's stack is deep, not the document
         raise CorruptStateError(path, f"nested deeper than {MAX_DEPTH} levels") from None
     if re.search(_SURROGATE_ESCAPE, raw):
@@ -236,12 +237,12 @@ def _parse_strictly(raw: bytes, path: Path) -> Any:
     return value
 
 
-def _brackets_deep(text: str) -> int:
-    depth = deepest = 0
-    for token in re.finditer(rf"{_STRING}|[\[\]{{}}]", text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
-        deepest = max(deepest, depth)
-    return deepest
+def _brackets_exceed(text: str, limit: int) -> bool:
+    """Return whether brackets are nested deeper than *limit*. The rest of the text is not looked at."""
+    depths = accumulate(
+        {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0) for token in re.finditer(rf"{_STRING}|[\[\]{{}}]", text)
+    )
+    return any(depth > limit for depth in depths)
 
 
 def decode_text(raw: bytes, path: Path) -> str:

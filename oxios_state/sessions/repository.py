@@ -87,6 +87,8 @@ class Sessions:
 
     def get_or_create(self, user_id: str, session_id: str | None) -> Session:
         """Return the session of this id, or create and save one for the user."""
+        if isinstance(session_id, str):
+            self._path(session_id)  # refuses a bad name as such, before the session does
         session = Session(user_id, session_id)
         stored = self.load(session.id)
         if stored is None:
