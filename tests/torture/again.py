@@ -70,7 +70,7 @@ FAULTS = {
     ),
     "callers-stack": Fault(
         "codec/json_text",
-        "        if _brackets_deep(text) <= MAX_DEPTH:\n",
+        "        if not _brackets_exceed(text, MAX_DEPTH):\n",
         "        if False:\n",
         "codec/test_refusals.py::test_a_deep_stack_is_not_mistaken_for_a_deep_document",
     ),
