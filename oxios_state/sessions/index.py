@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from hashlib import blake2b
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -76,7 +75,7 @@ class SessionIndex:
         forks.reset_in_children(self, SessionIndex._reset)
 
     def _reset(self) -> None:
-        self._keeping = threading.Lock()  # nobody ever waits for it
+        self._keepers: list[object] = []  # the calls of `_keep` that run, in the order in which they began
 
     def summaries(self, progress: Progress | None = None) -> list[tuple[SessionSummary, Revision]]:
         """Return the summary of each session and the revision of its file, the latest first, ties by id.
@@ -123,13 +122,14 @@ class SessionIndex:
 
         So what is kept, and what the file contains, is always from one listing; the next listing adds what they lack.
         """
-        if not self._keeping.acquire(blocking=False):
-            return
+        keeper = object()
         try:
-            if self._last is last:
+            # Not a lock: nobody waits, and an interrupt between its acquisition and `try` would leave it locked.
+            self._keepers.append(keeper)
+            if self._keepers[0] is keeper and self._last is last:
                 self._last = listing._replace(written=self._file.write(listing.entries, listing.written))
         finally:
-            self._keeping.release()
+            self._keepers.remove(keeper)
 
     def _read(self, file_name: str) -> Entry | None:
         """Return the entry of a file; None if the file is missing, or its content cannot be had."""
