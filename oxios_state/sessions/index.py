@@ -1,9 +1,9 @@
 """The index of sessions: a summary of each, created anew where the file has changed, and shared between processes.
 
-<base>/.oxios_state/cache/summaries.json is what one process leaves for the next: a line with a digest of the rest, and
-the rest, a JSON array with a row for each session. It is disposable: the session files are authoritative. A row counts
-for the file of exactly its identity. A cache that is damaged, unreadable or of another format is ignored; one that
-cannot be written is missing for the next process, and nothing else depends on it.
+<base>/.oxios_state/cache/summaries.json is the file by which one process leaves them to the next: a line with a digest
+of the rest, and the rest, a JSON array with a row for each session. It is disposable: the session files are
+authoritative. A row stands for a file of exactly its identity. A cache that is damaged, unreadable or of another format
+is ignored; if it cannot be written, the next process does without it.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class SessionIndex:
             self._keepers.remove(keeper)
 
     def _read(self, file_name: str) -> Entry | None:
-        """Return the entry of a file; None if the file is missing, or its content cannot be had."""
+        """Return the entry of a file; None if the file is missing, or cannot be read."""
         name = file_name.removesuffix(".json")
         try:
             names.check_name(name, ".json")
@@ -159,7 +159,7 @@ def _warn(problem: object) -> None:
 # The file.
 
 _FORMAT = b"oxios_state summaries 1 %s\n"  # to be counted up when the rows, or the result of `summarise`, change
-_SHARE = 64  # writing costs about as much as reading one of so many files: fewer new ones are left to the next process
+_SHARE = 64  # writing the file costs as much as reading a 64th of the sessions: fewer new ones are not written
 _TEXT: set[type] = {str, type(None)}
 _TYPES: list[set[type]] = [{str}, {list}, {int}, {str}, _TEXT, _TEXT, _TEXT, {str}, {str}]  # of the values of a row
 
@@ -183,7 +183,7 @@ class SummaryFile:
             return {}
 
     def write(self, entries: Mapping[str, Entry], written: Mapping[str, Entry]) -> Mapping[str, Entry]:
-        """Write the entries, if many are new, or if the file contains the session of a file that is gone.
+        """Write the entries, if many are new, or if the file contains the session of a file that no longer exists.
 
         An entry whose identity cannot be trusted is left out.
 

@@ -68,7 +68,7 @@ class PruneThrottle:
 
     Args:
         cooldown: The least time between two prunes, in seconds or as a `datetime.timedelta`.
-        clock: Returns the time in seconds and never goes back. For tests.
+        clock: Returns the time in seconds and never decreases. For tests.
 
     Raises:
         TypeError: If *cooldown* is neither a number nor a timedelta.

@@ -281,8 +281,8 @@ FAULTS = {
     ),
     "cost-of-nothing": Fault(
         "sessions/cache",
-        "                self._kept.clear()\n                raise\n",
-        "                raise\n",
+        "self._cost = 0  # first",
+        "pass  # first",
         "sessions/test_cache.py::test_an_interrupt_empties_the_cache",
     ),
     "bound-exceeded": Fault(
