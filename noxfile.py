@@ -35,7 +35,8 @@ def _let_pyenv_show_all() -> None:
         subprocess.run(["pyenv", *command], capture_output=True, text=True, check=True).stdout.split()
         for command in (["version-name"], ["versions", "--bare"])
     )
-    supported = [version for version in installed if version.rpartition(".")[0] in PYTHONS]
+    releases = re.compile(rf"({'|'.join(map(re.escape, PYTHONS))})\.\d+")  # not 3.14.0t, without the GIL
+    supported = filter(releases.fullmatch, installed)
     os.environ["PYENV_VERSION"] = ":".join([*selected, *supported])
 
 
@@ -87,7 +88,10 @@ def _run_tests(session: nox.Session, *program: str) -> None:
 
 @nox.session(default=False, python=False)
 def dev(session: nox.Session) -> None:
-    """Prepare .venv for work: the package in place, the tools of lint, types and tests, and the commit hooks."""
+    """Prepare .venv for work: the package in place, the tools and the commit hooks. A minute.
+
+    Run it once in a clone, and again when the dependencies in pyproject.toml change.
+    """
     python = Path(".venv", "Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():
         session.run(sys.executable, "-m", "venv", ".venv")
@@ -97,7 +101,7 @@ def dev(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def lint(session: nox.Session) -> None:
-    """Check style, format, and the workflow against its schema: seconds."""
+    """Check style, format, and the workflow against its schema: five seconds."""
     _install(session, *_group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -107,7 +111,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def types(session: nox.Session) -> None:
-    """Check types strictly, and what a user's type checker sees of the public API: 20 seconds."""
+    """Check types strictly, and what a user's type checker sees of the public API: 15 seconds."""
     _install_wheel(session, "", *_group("types"))
     session.run("mypy")
 
@@ -120,7 +124,7 @@ REMOTE = re.compile(
 
 @nox.session(python=NEWEST)
 def docs(session: nox.Session) -> None:
-    """Run the quickstart and build the documentation, where a warning is an error: half a minute."""
+    """Run the quickstart and build the documentation, where a warning is an error: 20 seconds."""
     _install_wheel(session, "", *_group("docs"))
     session.run("python", "docs/quickstart.py")
     scratch = Path(session.create_tmp()).absolute()
@@ -147,7 +151,7 @@ TORTURES = {  # the longest first: they run side by side
 
 @nox.session(python=NEWEST)
 def torture_short(session: nox.Session) -> None:
-    """Run the short form of each torture: a minute."""
+    """Run the short form of each torture, two at a time: a minute."""
     _install_wheel(session, "[fast]")
 
     def run(torture: str) -> None:
@@ -159,7 +163,10 @@ def torture_short(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def torture(session: nox.Session) -> None:
-    """Run each torture in full: some 15 minutes. Power cuts also of the stores that users would pick instead."""
+    """Run each torture in full, and power cuts on the stores that users would pick instead: minutes each.
+
+    Run it after a change in storage, in locks or in the caches, and before a release.
+    """
     _install_wheel(session, "[fast]", *_group("peers"))
     for name in TORTURES:
         session.run("python", f"tests/torture/{name}.py", *(["--peers"] if name == "powercut" else []))
@@ -167,14 +174,20 @@ def torture(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST, default=False)
 def browser(session: nox.Session) -> None:
-    """Test in Chromium what notebooks show: a minute. Run it after a change in rendering; needs Debian's `chromium`."""
+    """Test in Chromium what notebooks show: a minute.
+
+    Run it after a change in rendering. Without Chromium (on Debian, the package `chromium`) pytest skips the tests.
+    """
     _install_wheel(session, "", *_group("tests"))
     session.run("python", "-m", "pytest", BROWSER, *session.posargs, env={"PYTHONSAFEPATH": "1"})
 
 
 @nox.session(python=PYTHONS[0], default=False)
 def tests_lowest(session: nox.Session) -> None:
-    """Test the wheel with the lowest versions of its dependencies: two minutes. Run it when you use more of one."""
+    """Test the wheel with the lowest versions of its dependencies: a minute.
+
+    Run it when the code uses something new of a dependency.
+    """
     required = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["fast"]]
     lowest = [requirement.replace(">=", "==") for requirement in required]
     _install_wheel(session, "", *lowest, *_group("tests"))
@@ -183,7 +196,7 @@ def tests_lowest(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Test the wheel with orjson, on each supported Python: two minutes each. The newest measures coverage."""
+    """Test the wheel with orjson: a minute on each supported Python, half a minute more on the newest for coverage."""
     _install_wheel(session, "[fast]", *_group("tests"))
     if session.python != NEWEST:
         _run_tests(session)
@@ -195,7 +208,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def coverage(session: nox.Session) -> None:
-    """Demand that the tests of the newest Python, which ran before, reach every line and branch: seconds."""
+    """Demand that the tests of the newest Python, which ran before, reach every line and branch: five seconds."""
     _install(session, "coverage")
     env = {"COVERAGE_FILE": str(COVERAGE_FILE)}
     session.run("coverage", "combine", "--quiet", env=env)
@@ -211,14 +224,20 @@ def tests_plain(session: nox.Session) -> None:
 
 @nox.session(default=False, python=False)
 def full(session: nox.Session) -> None:
-    """Run all of the above but `torture`, on each supported Python: a quarter of an hour. Run it before a merge."""
+    """Run all everyday sessions, `browser`, `tests_lowest` and `tests` on each supported Python: ten minutes.
+
+    Run it before a merge and before a release.
+    """
     for name in FULL:
         session.notify(name)
 
 
 @nox.session(default=False)
 def powercut(session: nox.Session) -> None:
-    """Cut the power of a guest that saves: three minutes. `nox -s powercut -- --cuts 50` takes half an hour."""
+    """Cut the power of a guest that saves: three minutes. `-- --cuts 50`: half an hour.
+
+    Run it after a change in how files are written, synced or replaced. It needs root, and Linux on x86-64.
+    """
     if why := session.run("python", "tests/guest/machine.py", silent=True):
         session.skip(str(why))
     session.run("python", "tests/guest/powercuts.py", *session.posargs)
@@ -226,7 +245,10 @@ def powercut(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def network(session: nox.Session) -> None:
-    """Have two NFS clients edit the same sessions in a guest: three minutes; `-- --transactions 10000`: an hour."""
+    """Let two NFS clients edit the same sessions in a guest: three minutes. `-- --transactions 10000`: an hour.
+
+    Run it after a change in locks or reads, or in what the library does on NFS. It needs root, and Linux on x86-64.
+    """
     if why := session.run("python", "tests/guest/machine.py", silent=True):
         session.skip(str(why).strip())
     session.run("python", "tests/guest/network.py", *session.posargs)
@@ -234,7 +256,10 @@ def network(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def mutation(session: nox.Session) -> None:
-    """Put small faults into the code and see that the tests find them: an hour or more. `-- names`: in one module."""
+    """Put small faults into the code and demand that the tests find them: an hour or more. `-- names`: in one module.
+
+    Run it on a module after a change in its code or its tests.
+    """
     required = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["fast"]]
     session.install(*required, *_group("mutation"))  # not the package: what is tested is a copy with faults
     session.run("python", "tests/mutation/mutate.py", *session.posargs)
@@ -242,7 +267,10 @@ def mutation(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def file_systems(session: nox.Session) -> None:
-    """Probe real file systems in a guest, and try on vfat the names that it takes for one: a minute."""
+    """Probe real file systems in a guest, and try names on vfat that it treats as one: a minute.
+
+    Run it after a change in the probe or in names. It needs root, and Linux on x86-64.
+    """
     if why := session.run("python", "tests/guest/machine.py", silent=True):
         session.skip(str(why).strip())
     session.run("python", "tests/guest/file_systems.py")
@@ -253,7 +281,10 @@ PLOT = "docs/explanation/performance.svg"
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure: ratios of things done in turn in one run, and a plot. `nox -s bench -- --quick` takes two minutes."""
+    """Measure costs relative to other ways of doing the same work, and plot them: six minutes. `-- --quick`: two.
+
+    Run it after a change for speed, on a quiet machine.
+    """
     _install_wheel(session, "[fast]", *_group("bench"))
     session.run("python", "tests/benchmarks/import_cost.py")
     session.run("python", "tests/benchmarks/syncing.py")
@@ -273,7 +304,10 @@ def _interpreters() -> list[Any]:
 @nox.session(default=False)
 @nox.parametrize("python", _interpreters())
 def interpreters(session: nox.Session) -> None:
-    """Test the wheel on each CPython that is here, from 3.11 on and whatever was built; any warning is an error."""
+    """Test the wheel on every CPython here from 3.11 on, where any warning is an error: two minutes each.
+
+    Run it before a release, and when a new CPython is out: `tests/interpreters/build.py` builds one.
+    """
     _install_wheel(session, "[fast]", *_group("tests"))
     session.run("python", "-VV")
     session.run("python", "-W", "error", "-m", "pytest", *session.posargs, env=STRICT)
@@ -281,7 +315,10 @@ def interpreters(session: nox.Session) -> None:
 
 @nox.session(default=False, python=False)
 def freethreaded(session: nox.Session) -> None:
-    """Tortures of threads, and the tests, without the GIL: `nox -s freethreaded -- 3.14t`, built if need be."""
+    """Run tortures of threads, and the tests, without the GIL: ten minutes. `-- 3.14t` names the release.
+
+    Run it after a change in locks, caches or late imports. It builds the interpreter if it is missing.
+    """
     release = (session.posargs or ["3.14t"])[0]
     python = shutil.which(f"python{release}") or ""
     if not python:
@@ -313,7 +350,10 @@ def _check_contents(session: nox.Session, archive: Path, names: list[str], *plac
 
 @nox.session(python=NEWEST, default=False)
 def release(session: nox.Session) -> None:
-    """Build the sdist, and the wheel from it; check, install and try both. Uploads nothing; says what to do next."""
+    """Build the sdist, and the wheel from it; check both, install each and run the quickstart: half a minute.
+
+    It uploads nothing, and says at its end what to do next.
+    """
     _install(session, *_group("release"))
     dist = Path("dist").absolute()
     shutil.rmtree(dist, ignore_errors=True)
@@ -341,4 +381,4 @@ def release(session: nox.Session) -> None:
         f"{sdist.name} and {wheel.name} in dist/ are good. Nothing is uploaded. Next, on the commit of the release:"
     )
     session.log(f"  git tag -a v{version} -m 'oxios_state {version}' && git push origin v{version}")
-    session.log(f"  twine upload dist/{sdist.name} dist/{wheel.name}")
+    session.log(f"  {Path(session.bin, 'twine')} upload dist/{sdist.name} dist/{wheel.name}")

@@ -83,7 +83,7 @@ class Documents:
             DurabilityError: If it is saved, but a power cut could undo it.
             OSError: If it cannot be saved; the document is unchanged. The error names it.
         """
-        with _not_saved(path), Staged(self.tree, path, content) as staged:
+        with _staged(self.tree, path, content) as staged:
             sound = None if check else sound_identity(path, decode, known)
             with self.locks.hold(category):
                 self.locks.refuse_alias(path, known)
@@ -155,15 +155,18 @@ class Documents:
 
 
 @contextmanager
-def _not_saved(path: Path) -> Iterator[None]:
-    """Let an OSError of the block name the document and say that it is not saved.
+def _staged(tree: Tree, path: Path, content: Iterable[bytes]) -> Iterator[Staged]:
+    """Stage a document's next content for the block, which replaces the document.
 
-    A DurabilityError is excepted, as any `StateError`: it is the only error that comes after the replacement.
+    An OSError before the replacement names the document and says that it is not saved. A `StateError` has a text that
+    says what happened.
     """
+    staged: Staged | None = None
     try:
-        yield
+        with Staged(tree, path, content) as staged:
+            yield staged
     except OSError as error:
-        if isinstance(error, StateError):
+        if isinstance(error, StateError) or (staged is not None and staged.is_replaced):
             raise
         if error.errno is None:  # an error of a program, not of the system: its type and text say more
             error.add_note(f"not saved: {path}")

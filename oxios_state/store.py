@@ -17,6 +17,7 @@ from oxios_state.model.validators import check_count, check_number
 from oxios_state.sessions.filters import SessionFilter
 from oxios_state.sessions.retention import PruneConfig, PruneThrottle
 from oxios_state.sessions.search import SearchHit
+from oxios_state.storage import forks
 
 if TYPE_CHECKING:
     from oxios_state.documents import Documents
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
+
+# Held during each late import, and during a fork: a child that is forked in the middle of an import would wait for
+# ever for a thread that it does not have. Re-entrant for a signal handler.
+_importing = threading.RLock()
+forks.at_fork(before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release)
 
 
 class StateStore:
@@ -96,7 +102,8 @@ class StateStore:
     @property
     def _documents(self) -> "Documents":
         if "documents" not in self._parts:
-            from oxios_state.documents import Documents  # imports cattrs and filelock
+            with _importing:
+                from oxios_state.documents import Documents  # imports cattrs and filelock
 
             part = Documents(self.base_path, durable=self.durable, lock_timeout=self.lock_timeout)
             self._parts.setdefault("documents", part)
@@ -106,7 +113,8 @@ class StateStore:
     @property
     def _sessions(self) -> "Sessions":
         if "sessions" not in self._parts:
-            from oxios_state.sessions.repository import Sessions  # imports cattrs and filelock
+            with _importing:
+                from oxios_state.sessions.repository import Sessions  # imports cattrs and filelock
 
             self._parts.setdefault("sessions", Sessions(self._documents, self.cache_bytes))
         sessions: Sessions = self._parts["sessions"]
@@ -469,7 +477,8 @@ class StateStore:
         Returns:
             The problems, each with its kind, path, reason and remedy.
         """
-        from oxios_state.maintenance.check import check  # imports cattrs
+        with _importing:
+            from oxios_state.maintenance.check import check  # imports cattrs
 
         findings = self.probe() if probe else []
         problems = [finding.problem(self.base_path) for finding in findings]
@@ -485,7 +494,8 @@ class StateStore:
             The findings. A trial that failed, or was not possible, is a finding too; where nothing can be written, that
             is the only one.
         """
-        from oxios_state.maintenance.probe import probe  # imports subprocess
+        with _importing:
+            from oxios_state.maintenance.probe import probe  # imports subprocess
 
         return probe(self._documents.tree)
 

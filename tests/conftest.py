@@ -1,4 +1,4 @@
-"""Fixtures that several modules ask for."""
+"""Fixtures that several test modules share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-settings.register_profile("untimed", deadline=None)  # machines are noisy; what hangs is found below
+settings.register_profile("untimed", deadline=None)  # machines are noisy; `_deadline` ends a test that hangs
 settings.load_profile("untimed")
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -38,7 +38,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_gil() -> Iterator[None]:
-    """On a free-threaded build no import switches the GIL on: the tests of threads would be those of another build."""
+    """Fail if an import switches the GIL on: the tests of threads would not test the free-threaded build."""
     is_on: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
     before = is_on()
     yield
@@ -46,7 +46,7 @@ def _no_gil() -> Iterator[None]:
 
 
 class HangsError(BaseException):
-    """A test is not done in time: no fault of an example, for which Hypothesis would go on to find a smaller one."""
+    """A test takes too long. A BaseException, or Hypothesis would look for a smaller example."""
 
 
 def _interrupt(*_: object) -> None:
@@ -55,7 +55,7 @@ def _interrupt(*_: object) -> None:
 
 @pytest.fixture(autouse=True)
 def _deadline() -> Iterator[None]:
-    """A test that hangs fails instead of stopping all."""
+    """Let a test that hangs fail, instead of the whole run."""
     if not hasattr(signal, "alarm"):
         yield
         return
@@ -68,21 +68,21 @@ def _deadline() -> Iterator[None]:
 
 @pytest.fixture
 def takes() -> Callable[[float, Callable[[], float]], None]:
-    """What measures that something takes so many seconds, never less, and little more unless the machine is busy."""
+    """A function that asserts that a measured time is at least so many seconds, and little more."""
 
     def measure(seconds: float, taken: Callable[[], float]) -> None:
-        found: list[float] = []
-        while not found or (found[-1] >= seconds + 0.25 and len(found) < 5):  # a busy machine is late now and then
-            found.append(taken())
-            assert found[-1] >= seconds
-        assert found[-1] < seconds + 0.25, found
+        times: list[float] = []
+        while not times or (times[-1] >= seconds + 0.25 and len(times) < 5):  # a busy machine is late now and then
+            times.append(taken())
+            assert times[-1] >= seconds
+        assert times[-1] < seconds + 0.25, times
 
     return measure
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The system calls as the modules that touch files see them: what is assigned here is called by these alone."""
+    """The module `os` as the modules that touch files see it: only these call what a test assigns here."""
     namespace = SimpleNamespace(**vars(os))
     for module in (tree, reads, atomic_write, nfs):
         monkeypatch.setattr(module, "os", namespace)
@@ -102,7 +102,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.fixture
 def nobody() -> Iterator[Path]:
-    """A directory of a user without privileges, who the test runs as; not tmp_path, which other users cannot reach."""
+    """A directory of a user without privileges, as whom the test runs; other users cannot reach tmp_path."""
     with tempfile.TemporaryDirectory() as directory:
         root = os.geteuid() == 0
         if root:
@@ -121,12 +121,12 @@ def nobody() -> Iterator[Path]:
                         os.chmod(path, 0o700)
 
 
-# Sessions, and stores that hold some.
+# Sessions, and stores with some.
 
 
 @pytest.fixture
 def full_session() -> Callable[..., Session]:
-    """Make a session that has something in each of its lists and dicts."""
+    """A function that makes a session with something in each of its lists and dicts."""
 
     def make(session_id: str = "s") -> Session:
         return Session(
@@ -145,14 +145,14 @@ def full_session() -> Callable[..., Session]:
 
 @pytest.fixture
 def settled_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateStore:
-    """An empty store, where every file is as if it had been there for a while: what is loaded is kept as well."""
+    """An empty store whose files count as settled at once, so that loaded sessions are cached."""
     monkeypatch.setattr(reads, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + 10**10))
     return StateStore(tmp_path / "state", durable=False)
 
 
 @pytest.fixture
 def store_of_one(tmp_path: Path) -> StateStore:
-    """A store of one old session: s, of u1."""
+    """A store with one old session: s, of u1."""
     store = StateStore(tmp_path / "state", durable=False)
     store.save_session(Session("u1", "s", created_at=datetime(2020, 1, 1, tzinfo=UTC)))
     return store
@@ -166,7 +166,7 @@ def session_file(store_of_one: StateStore) -> Path:
 
 @pytest.fixture
 def base_of_two(settled_store: StateStore) -> Path:
-    """The directory of a settled store of two sessions: a, of ada, and b, of bo."""
+    """The directory of a settled store with two sessions: a, of ada, and b, of bo."""
     nanoseconds = Timestamp(2026, 3, 1, 13, nanosecond=7, tzinfo=UTC)
     settled_store.save_session(Session("ada", "a", created_at=NOON, metadata={"title": "T \u00e9 \U0001f680"}))
     settled_store.save_session(Session("bo", "b", created_at=nanoseconds, user_messages=[UserMessage("hello\nyou")]))
@@ -175,25 +175,25 @@ def base_of_two(settled_store: StateStore) -> Path:
 
 @pytest.fixture
 def summary_file(base_of_two: Path) -> Path:
-    """Where the summaries of the sessions in `base_of_two` are kept."""
+    """The cache file of the summaries of `base_of_two`."""
     return base_of_two / ".oxios_state" / "cache" / "summaries.json"
 
 
 @pytest.fixture
 def listed() -> Callable[[StateStore], str]:
-    """Tell what a store lists, down to the types."""
+    """A function that returns what a store lists as text, down to the types."""
 
     def tell(store: StateStore) -> str:
-        found = store.list_sessions()
-        assert all(type(summary.id) is str for summary in found)
-        return repr(found)
+        summaries = store.list_sessions()
+        assert all(type(summary.id) is str for summary in summaries)
+        return repr(summaries)
 
     return tell
 
 
 @pytest.fixture
 def truth(base_of_two: Path, summary_file: Path, listed: Callable[[StateStore], str]) -> Callable[[], str]:
-    """Remove the file of summaries, and tell what is listed without it from `base_of_two`."""
+    """A function that removes the cache file of `base_of_two`, and returns what is listed without it."""
 
     def tell() -> str:
         shutil.rmtree(summary_file.parent, ignore_errors=True)
@@ -222,7 +222,7 @@ def before_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], ob
 
 @pytest.fixture
 def held_by_another() -> Callable[[StateStore, str], AbstractContextManager[object]]:
-    """A block in which another thread holds a category's lock."""
+    """A context manager: another thread holds a category's lock in its block."""
 
     @contextmanager
     def hold(store: StateStore, category: str) -> Iterator[None]:
@@ -245,12 +245,12 @@ def held_by_another() -> Callable[[StateStore, str], AbstractContextManager[obje
     return hold
 
 
-# What was done to answer.
+# What the library did to answer.
 
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The ids of the sessions that were decoded from their files."""
+    """The ids of the sessions that the library decoded from their files."""
     ids: list[str] = []
 
     def decode_and_note(raw: bytes, path: Path) -> Session:
@@ -264,7 +264,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The ids of the sessions whose files were looked at, to summarise them."""
+    """The ids of the sessions that the library read to summarise them."""
     ids: list[str] = []
 
     def summarise_and_note(session: Session) -> SessionSummary:
@@ -277,7 +277,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> StateStore:
-    """A store of one document, for modules without one of their own."""
+    """A store with one document, for modules without a store of their own."""
     store = StateStore(tmp_path / "state", durable=False, lock_timeout=1)
     store.save_json("c", "a", 1)
     return store
@@ -285,5 +285,5 @@ def store(tmp_path: Path) -> StateStore:
 
 @pytest.fixture
 def all_below() -> Callable[[Path], dict[str, bytes | None]]:
-    """What is below a directory: each path, and what a file holds."""
+    """A function that returns each path below a directory, and the content of each file."""
     return lambda directory: {str(path): path.read_bytes() if path.is_file() else None for path in directory.rglob("*")}

@@ -224,10 +224,22 @@ def test_each_fault_of_the_track_record_can_be_put_back_and_has_a_test() -> None
     again = runpy.run_path(str(PROJECT / "tests/torture/again.py"))
     page = (DOCS / "explanation/track-record.md").read_text(encoding="utf-8").partition("## Tests that held nothing")[0]
     assert sorted(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE)) == sorted(again["FAULTS"])
-    for fault in again["FAULTS"].values():
-        ast.parse(again["source_with"](fault))
+    wrong = []
+    for name, fault in again["FAULTS"].items():
+        try:
+            ast.parse(again["source_with"](fault))
+        except (ValueError, SyntaxError) as error:
+            wrong.append(f"{name}: {error}")
         module, _, test = fault.test.partition("::")
-        assert f"\ndef {test}(" in (PROJECT / "tests" / module).read_text(encoding="utf-8"), fault.test
+        if f"\ndef {test}(" not in (PROJECT / "tests" / module).read_text(encoding="utf-8"):
+            wrong.append(f"{name}: there is no {fault.test}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_each_fault_that_a_power_cut_reveals_can_be_put_in() -> None:
+    mutants = runpy.run_path(str(PROJECT / "tests/torture/powercut_mutants.py"))
+    for name in mutants["MUTANTS"]:
+        ast.parse(mutants["source_with"](name, PACKAGE))
 
 
 @pytest.mark.skipif(not (PROJECT / ".git").exists() or (PROJECT / ".git/shallow").exists(), reason="has no history")
@@ -245,6 +257,13 @@ def test_the_readme_has_the_two_commands_and_ci_runs_the_second() -> None:
     assert f"    {tests}  " in readme
     assert "    python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/python docs/quickstart.py  " in readme
     assert (PROJECT / ".ci/run").read_text(encoding="utf-8").splitlines()[-1] == tests
+
+
+def test_the_contributing_guide_names_each_session() -> None:
+    noxfile = ast.parse((PROJECT / "noxfile.py").read_text(encoding="utf-8"))
+    sessions = [node.name for node in noxfile.body if isinstance(node, ast.FunctionDef) and node.decorator_list]
+    guide = (DOCS / "contributing.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", guide, re.MULTILINE)) == sorted(sessions)
 
 
 @pytest.mark.parametrize("own", [False, True])

@@ -1,3 +1,5 @@
+"""The errors: their texts, their bases and their attributes."""
+
 from __future__ import annotations
 
 import copy
@@ -40,17 +42,19 @@ def test_an_error_says_what_is_wrong_and_survives_pickling_and_copying(
 ) -> None:
     assert isinstance(error, StateError)
     assert isinstance(error, base)
-    for twin in (error, pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+    pickles = [pickle.loads(pickle.dumps(error, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for twin in (error, *pickles, copy.copy(error), copy.deepcopy(error)):
         assert type(twin) is type(error)
         assert str(twin) == message
         assert vars(twin) == vars(error)
         assert twin.args == error.args
 
 
-def test_an_error_carries_where() -> None:
+def test_an_error_says_where_in_its_attributes() -> None:
     corrupt = CorruptStateError(FILE, "bad", 2, 3)
     assert (corrupt.path, corrupt.reason, corrupt.line, corrupt.column, corrupt.json_path) == (FILE, "bad", 2, 3, None)
     unsupported = UnsupportedValueError(FILE, "bad", "$.a")
     assert (unsupported.path, unsupported.reason, unsupported.json_path) == (FILE, "bad", "$.a")
+    assert (corrupt.detail, unsupported.detail) == ("line 2, column 3: bad", "$.a: bad")
     durability = DurabilityError(5, "I/O error", "dir")
     assert (durability.errno, durability.strerror, durability.filename) == (5, "I/O error", "dir")

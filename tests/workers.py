@@ -1,4 +1,4 @@
-"""What the tests run in processes of their own: ``python -P workers.py FUNCTION BASE ARGUMENT...``.
+"""Workers that tests run in processes of their own: ``python -P workers.py FUNCTION BASE ARGUMENT...``.
 
 Lines on the standard streams keep step with the test. The end of the input lets a worker go on, so that none outlives
 its test.
@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from oxios_state import PruneConfig, Session, SessionConflictError, StateStore
-from oxios_state.storage import atomic_write
+from oxios_state.storage.atomic_write import Staged
 from oxios_state.storage.tree import Tree
 
 
@@ -34,9 +34,9 @@ def hold(base: str, category: str) -> None:
 
 
 def write(base: str, category: str, name: str) -> None:
-    """Stay before the rename."""
+    """Stop between the writing of the temporary file and the rename."""
     tree = Tree(Path(base), durable=False)
-    with atomic_write.Staged(tree, tree.document(category, name, ".json"), [b"1"]):
+    with Staged(tree, tree.base / category / f"{name}.json", [b"1"]):
         say("staged")
         hear()
 
@@ -67,7 +67,7 @@ def update(base: str, session_id: str, times: str) -> None:
 
 
 def create(base: str, session_id: str, threads: str) -> None:
-    """Ask for one session from many threads at once, and say when each one says that it was made."""
+    """Get or create one session from many threads at once, and say which time of creation each thread sees."""
     store = StateStore(base, durable=False)
     barrier = threading.Barrier(int(threads) + 1)
 
@@ -76,11 +76,11 @@ def create(base: str, session_id: str, threads: str) -> None:
         return str(store.get_or_create_session("user", session_id).created_at)
 
     with ThreadPoolExecutor(int(threads)) as pool:
-        asked = [pool.submit(ask) for _ in range(int(threads))]
+        futures = [pool.submit(ask) for _ in range(int(threads))]
         say("ready")
         hear()
         barrier.wait()
-        for future in asked:
+        for future in futures:
             say(future.result())
 
 
@@ -95,7 +95,7 @@ def prune(base: str) -> None:
 
 
 def rewrite(base: str, session_id: str, times: str) -> None:
-    """Save a session of many sizes, whose messages say how many there are."""
+    """Save a session again and again, with another number of messages each time, which its metadata states."""
     store = StateStore(base, durable=False)
     say("ready")
     hear()

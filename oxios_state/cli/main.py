@@ -1,4 +1,4 @@
-"""The command ``oxios-state``: what it takes, and how it ends."""
+"""The command ``oxios-state``: its arguments and its exit codes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from oxios_state import ProblemKind, PruneConfig, StateError, StateStore, __version__
-from oxios_state.cli.commands import Commands, Exit, token
-from oxios_state.cli.console import Streams, visible_line
+from oxios_state.cli.console import Streams
+from oxios_state.cli.vocabulary import Exit, kind_name
+from oxios_state.rendering.escaping import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,19 +21,19 @@ if TYPE_CHECKING:
 _BASE = "OXIOS_STATE_BASE"
 _EPILOG = """\
 exit codes:
-  0    done; for check: nothing is wrong
+  0    done; for check: no problems
   1    the answer is no: there is no such session, match,
-       entry or file; check found problems; prune was told
-       not to go on
-  2    wrong usage, or a base that is not a directory
+       entry or file; check found problems; prune was not
+       confirmed
+  2    wrong usage, or the base is not a directory
   3    failed: a file that cannot be read, a lock that is
        not free in time, an error of the system
   130  interrupted
-  141  whoever read the output stopped reading
+  141  the reader of the output stopped reading
 
 With --json each line is a JSON object; timestamps are RFC 3339.
-A file that cannot be read is left out of a list with a warning
-on standard error, and check says what is wrong with it.
+A file that cannot be read is left out of a list, with a warning
+on standard error; check prints what is wrong with it.
 """
 
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     streams = Streams(sys.stdin, sys.stdout, sys.stderr)
     code: int
     try:
-        with _warnings_told(streams):
+        with _warnings_printed(streams):
             code = _run(argv, streams)
             streams.flush()
     except BrokenPipeError:
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
     except (StateError, OSError) as error:
-        streams.complain(". ".join([str(error), *getattr(error, "__notes__", ())]))
+        streams.print_error(". ".join([str(error), *getattr(error, "__notes__", ())]))
         code = Exit.FAILED
     streams.close(at_once=code == Exit.INTERRUPTED)
     return code
@@ -66,33 +67,37 @@ def _run(argv: Sequence[str] | None, streams: Streams) -> int:
     parser = _parser()
     try:
         arguments = parser.parse_args(argv)
-        store = StateStore(_base(parser, arguments.base))
-    except SystemExit as ended:  # help, the version, or wrong usage
-        return int(ended.code or 0)
-    run: Callable[[Commands, argparse.Namespace], Exit] = arguments.run
-    return run(Commands(store, streams, arguments.json), arguments)
+        base = _base(parser, arguments.base)
+    except SystemExit as end:  # help, the version, or wrong usage
+        return int(end.code or 0)
+    # Late, because the commands import all that reads, writes and displays sessions, and --help needs none of it.
+    from oxios_state.cli.commands import Commands
+
+    commands = Commands(StateStore(base), streams, arguments.json)
+    run: Callable[[argparse.Namespace], Exit] = getattr(commands, arguments.run)
+    return run(arguments)
 
 
-def _base(parser: argparse.ArgumentParser, given: str | None) -> str:
-    base = os.environ.get(_BASE, "") if given is None else given
+def _base(parser: argparse.ArgumentParser, option: str | None) -> str:
+    base = os.environ.get(_BASE, "") if option is None else option
     if not base:
-        parser.error(f"which directory? Give --base, or set {_BASE}")
+        parser.error(f"no directory given: use --base, or set {_BASE}")
     base = os.path.expanduser(base)
     try:
         if not stat.S_ISDIR(os.stat(base).st_mode):
             parser.error(f"not a directory: {base}")
     except OSError as error:
-        parser.error(f"no base directory: {error.strerror}: {base}")
+        parser.error(f"cannot use the base directory: {error.strerror}: {base}")
     return base
 
 
 @contextmanager
-def _warnings_told(streams: Streams) -> Iterator[None]:
-    """Have what the library logs told as lines on standard error."""
+def _warnings_printed(streams: Streams) -> Iterator[None]:
+    """Print the warnings that the library logs in the block as lines on standard error."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            streams.complain(f"{record.levelname.lower()}: {record.getMessage()}")
+            streams.print_error(f"{record.levelname.lower()}: {record.getMessage()}")
 
     log, handler = logging.getLogger("oxios_state"), Handler(logging.WARNING)
     log.addHandler(handler)
@@ -105,17 +110,17 @@ def _warnings_told(streams: Streams) -> Iterator[None]:
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.color = False  # which CPython 3.14 brought: what is printed is the same on each Python, and text alone
+        self.color = False  # new in CPython 3.14; without it, the output is the same on every Python
 
     def error(self, message: str) -> NoReturn:
-        # Wrong arguments may hold anything; argparse would print some of them as they are.
+        # Wrong arguments may contain any characters, and argparse would print some of them unescaped.
         super().error(visible_line(message))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="oxios-state",
-        description="Look at, clean up and mend a directory of Oxios state.",
+        description="Inspect, prune and repair a directory of Oxios state.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -123,100 +128,101 @@ def _parser() -> argparse.ArgumentParser:
     _add_base(parser, None)
     subcommands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    _add_filters(_add(subcommands, "list", Commands.list, "print the sessions, the latest first"), "sessions")
+    _add_filters(_add(subcommands, "list", "list_sessions", "print the sessions, the latest first"), "sessions")
 
-    command = _add(subcommands, "show", Commands.show, "print a session")
-    command.add_argument("session", metavar="ID", help="the session's id")
+    command = _add(subcommands, "show", "show", "print a session")
+    command.add_argument("session", metavar="ID", help="the id of the session")
     form = command.add_mutually_exclusive_group()
     _add_json(form)
     form.add_argument("--markdown", action="store_true", help="print it as Markdown")
     form.add_argument("--html", metavar="FILE", help="write it as an HTML page; - is standard output")
 
-    command = _add(subcommands, "search", Commands.search, "print where a text was said or done; case does not matter")
-    command.add_argument("text", metavar="TEXT", help="the text")
+    command = _add(subcommands, "search", "search", "print the places of a text in messages, responses and tool calls")
+    command.add_argument("text", metavar="TEXT", help="the text; case does not matter")
     _add_filters(command, "places")
 
     _add_prune(subcommands)
-    command = _add(subcommands, "check", Commands.check, "print what is wrong with the files, and what can be done")
-    command.add_argument("--probe", action="store_true", help="first try what the directory gives: locks, syncs, names")
+    command = _add(subcommands, "check", "check", "print what is wrong with the files, and what can be done")
+    command.add_argument(
+        "--probe", action="store_true", help="first try what the directory supports: locks, syncs, names"
+    )
     _add_quarantine(subcommands)
     return parser
 
 
-def _add_filters(command: argparse.ArgumentParser, what: str) -> None:
+def _add_filters(command: argparse.ArgumentParser, results: str) -> None:
     command.add_argument("--user", metavar="ID", help="only sessions of this user")
     command.add_argument("--project", metavar="ID", help="only sessions of this project")
     command.add_argument(
         "--after",
         metavar="TIME",
-        help="only sessions last changed then or later: 2026-03-01, 2026-03-01T08:00:00Z, '1 March 2026'; without an "
-        "offset, in the time zone of the system",
+        help="only sessions last changed at this time or later: 2026-03-01, 2026-03-01T08:00:00Z, '1 March 2026'; "
+        "without an offset, in local time",
     )
-    command.add_argument("--before", metavar="TIME", help="only sessions last changed before that")
-    command.add_argument("--limit", metavar="N", type=int, help=f"at most so many {what}, of the latest")
+    command.add_argument("--before", metavar="TIME", help="only sessions last changed before this time")
+    command.add_argument("--limit", metavar="N", type=int, help=f"at most N {results}, the latest first")
 
 
 def _add_prune(subcommands: Any) -> None:
     command = _add(
         subcommands,
         "prune",
-        Commands.prune,
+        "prune",
         "remove the sessions that are too old or too many",
         "First look: oxios-state prune --dry-run. At a terminal, prune asks before it removes; elsewhere it does not.",
     )
-    usual = PruneConfig()
+    defaults = PruneConfig()
     command.add_argument("--dry-run", action="store_true", help="print what would be removed, and remove nothing")
     command.add_argument("--yes", action="store_true", help="do not ask")
     command.add_argument(
         "--max-sessions",
         type=_max_sessions,
-        default=usual.max_sessions,
+        default=defaults.max_sessions,
         metavar="N",
-        help="how many stay, the latest; 0: any number (default: %(default)s)",
+        help="how many sessions stay, the latest; 0: any number (default: %(default)s)",
     )
     command.add_argument(
         "--ttl-hours",
         type=_ttl_hours,
-        default=usual.ttl_hours,
+        default=defaults.ttl_hours,
         metavar="H",
-        help="how long one stays after its last change; 0: for ever (default: %(default)s)",
+        help="how long a session stays after its last change; 0: for ever (default: %(default)s)",
     )
-    command.add_argument("--archive", metavar="CATEGORY", help="move them there instead of deleting them")
+    command.add_argument("--archive", metavar="CATEGORY", help="move the sessions there instead of deleting them")
 
 
 def _add_quarantine(subcommands: Any) -> None:
     quarantine = subcommands.add_parser("quarantine", help="move files out of the way, and back")
     _add_base(quarantine, argparse.SUPPRESS)
     actions = quarantine.add_subparsers(metavar="ACTION", required=True)
-    _add(actions, "list", Commands.list_quarantined, "print what is in quarantine, the oldest first")
+    _add(actions, "list", "list_quarantined", "print the entries of the quarantine, the oldest first")
 
-    command = _add(
-        actions, "move", Commands.quarantine, "move files that check finds into quarantine; nothing of them is lost"
-    )
-    which = command.add_mutually_exclusive_group(required=True)
-    which.add_argument("files", nargs="*", default=[], metavar="FILE", help="a file, as check prints it")
-    which.add_argument("--all", action="store_true", help="everything that check finds, but for portability")
-    kinds = sorted(token(kind) for kind in ProblemKind if kind is not ProblemKind.FILE_SYSTEM)  # it has no file
-    which.add_argument(
+    command = _add(actions, "move", "quarantine", "move files that check finds into quarantine; nothing is lost")
+    selection = command.add_mutually_exclusive_group(required=True)
+    selection.add_argument("files", nargs="*", default=[], metavar="FILE", help="a file, as check prints it")
+    selection.add_argument("--all", action="store_true", help="everything that check finds, except portability")
+    kinds = sorted(kind_name(kind) for kind in ProblemKind if kind is not ProblemKind.FILE_SYSTEM)  # it has no file
+    selection.add_argument(
         "--kind",
         action="append",
         choices=kinds,
         default=[],
         metavar="KIND",
-        help=f"all of this kind, and of others if given again: {', '.join(kinds)}",
+        help=f"all files of this kind; may be repeated: {', '.join(kinds)}",
     )
 
-    command = _add(actions, "restore", Commands.restore, "put files from quarantine back in their places")
+    command = _add(actions, "restore", "restore", "move files from quarantine back to their places")
     command.add_argument("entries", nargs="+", metavar="ENTRY", help="an entry, as quarantine list prints it")
 
 
-def _add(subcommands: Any, name: str, run: Callable[..., Exit], what: str, more: str = "") -> argparse.ArgumentParser:
+def _add(subcommands: Any, name: str, run: str, summary: str, details: str = "") -> argparse.ArgumentParser:
+    """Add a subcommand that runs the method *run* of `Commands`."""
     command: argparse.ArgumentParser = subcommands.add_parser(
-        name, help=what, description=f"{what[0].upper()}{what[1:]}. {more}".strip()
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {details}".strip()
     )
     command.set_defaults(run=run)
-    _add_base(command, argparse.SUPPRESS)  # so that the one before the subcommand stays
-    if run is not Commands.show:  # where it excludes other options
+    _add_base(command, argparse.SUPPRESS)  # suppressed, so that a --base before the subcommand stays
+    if run != "show":  # there, --json excludes other options
         _add_json(command)
     return command
 
@@ -235,11 +241,11 @@ def _max_sessions(text: str) -> int:
     try:
         return PruneConfig(max_sessions=int(text)).max_sessions
     except ValueError:
-        raise argparse.ArgumentTypeError("not a whole number from 0 up") from None
+        raise argparse.ArgumentTypeError("must be a whole number, 0 or greater") from None
 
 
 def _ttl_hours(text: str) -> float:
     try:
         return PruneConfig(ttl_hours=float(text)).ttl_hours
     except ValueError:
-        raise argparse.ArgumentTypeError("not a number from 0 up") from None
+        raise argparse.ArgumentTypeError("must be a number, 0 or greater") from None

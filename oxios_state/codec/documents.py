@@ -105,7 +105,7 @@ def encode_json(data: Any, path: Path) -> bytes:
         value = converter().unstructure(data)
     except RecursionError:
         if not isinstance(data, dict | list | tuple):
-            raise UnsupportedValueError(path, f"nested deeper than {MAX_DEPTH} levels, or in itself") from None
+            raise UnsupportedValueError(path, f"nested deeper than {MAX_DEPTH} levels, or self-referencing") from None
         value = data  # the encoder refuses it, with the JSON path
     return json_text.encode(value, path)
 

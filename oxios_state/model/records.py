@@ -4,7 +4,6 @@ The field names are the keys of the kernel's session documents.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -15,23 +14,21 @@ from attrs.validators import lt
 from oxios_state.model import timestamps
 from oxios_state.model.dataframes import JSONValue, Moment, Row
 from oxios_state.model.immutable import FrozenDict, freeze
-from oxios_state.model.validators import count, instance_of
+from oxios_state.model.validators import count, instance_of, is_datetime, is_optional_text, is_text
 from oxios_state.model.values import NOT_STORED
 
 _T = TypeVar("_T")
-_text = instance_of(str)
-_optional_text = instance_of(str, type(None))
-_moment = instance_of(datetime)
 _EMPTY = FrozenDict()
 
 
-def refuse_fields(instance: attrs.AttrsInstance, attribute: "attrs.Attribute[Any]", value: dict[str, Any]) -> None:
+def _refuse_fields(instance: attrs.AttrsInstance, attribute: "attrs.Attribute[Any]", value: dict[str, Any]) -> None:
     """Refuse, as an attrs validator, extra keys that are fields of the class."""
     if fields := value.keys() & ({known.name for known in attrs.fields(type(instance))} - NOT_STORED):
         raise ValueError(f"'{attribute.name}' must not contain fields of the class: {', '.join(sorted(fields))}")
 
 
-_extra: Any = [instance_of(dict), refuse_fields]
+EXTRA_VALIDATORS: Any = [instance_of(dict), _refuse_fields]
+"""The attrs validators of `extra`, in records and sessions."""
 
 
 class _Record(Row):
@@ -123,10 +120,10 @@ class UserMessage(_Record):
 
     __module__ = "oxios_state"
 
-    content: str = field(validator=_text)
-    timestamp: Moment = field(factory=timestamps.now, validator=_moment, kw_only=True)
+    content: str = field(validator=is_text)
+    timestamp: Moment = field(factory=timestamps.now, validator=is_datetime, kw_only=True)
     extra: dict[str, Any] = field(
-        default=_EMPTY, converter=freeze, validator=_extra, kw_only=True, repr=False, hash=False
+        default=_EMPTY, converter=freeze, validator=EXTRA_VALIDATORS, kw_only=True, repr=False, hash=False
     )
 
 
@@ -151,15 +148,15 @@ class AgentResponse(_Record):
 
     __module__ = "oxios_state"
 
-    content: str = field(validator=_text)
-    session_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
-    seed_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
-    phase_reached: str | None = field(default=None, validator=_optional_text, kw_only=True)
+    content: str = field(validator=is_text)
+    session_id: str | None = field(default=None, validator=is_optional_text, kw_only=True)
+    seed_id: str | None = field(default=None, validator=is_optional_text, kw_only=True)
+    phase_reached: str | None = field(default=None, validator=is_optional_text, kw_only=True)
     evaluation_passed: bool | None = field(default=None, validator=instance_of(bool, type(None)), kw_only=True)
-    timestamp: Moment = field(factory=timestamps.now, validator=_moment, kw_only=True)
+    timestamp: Moment = field(factory=timestamps.now, validator=is_datetime, kw_only=True)
     seed_id_absent: bool = field(default=False, validator=instance_of(bool), kw_only=True, repr=False, eq=False)
     extra: dict[str, Any] = field(
-        default=_EMPTY, converter=freeze, validator=_extra, kw_only=True, repr=False, hash=False
+        default=_EMPTY, converter=freeze, validator=EXTRA_VALIDATORS, kw_only=True, repr=False, hash=False
     )
 
 
@@ -184,15 +181,15 @@ class TrajectoryStepRecord(_Record):
 
     __module__ = "oxios_state"
 
-    tool_name: str = field(validator=_text)
+    tool_name: str = field(validator=is_text)
     tool_args: JSONValue = field(converter=freeze, hash=False)
-    output_summary: str = field(default="", validator=_text)
+    output_summary: str = field(default="", validator=is_text)
     duration_ms: int = field(default=0, validator=[count, lt(2**64)])
     is_error: bool = field(default=False, validator=instance_of(bool))
-    tool_call_id: str = field(default="", validator=_text)
-    timestamp: Moment = field(factory=timestamps.now, validator=_moment, kw_only=True)
+    tool_call_id: str = field(default="", validator=is_text)
+    timestamp: Moment = field(factory=timestamps.now, validator=is_datetime, kw_only=True)
     extra: dict[str, Any] = field(
-        default=_EMPTY, converter=freeze, validator=_extra, kw_only=True, repr=False, hash=False
+        default=_EMPTY, converter=freeze, validator=EXTRA_VALIDATORS, kw_only=True, repr=False, hash=False
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oxios_state.model.values import SESSIONS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -28,7 +30,7 @@ class Revision:
         identity: Identity | None,
         text: Iterable[bytes] = (),
         digest: bytes | None = None,
-        category: str = "sessions",
+        category: str = SESSIONS,
     ) -> None:
         self.identity = identity
         self.text = text

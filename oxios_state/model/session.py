@@ -12,17 +12,13 @@ from attrs import field
 
 from oxios_state.model import timestamps
 from oxios_state.model.display import display
-from oxios_state.model.records import RECORD_TYPES, AgentResponse, TrajectoryStepRecord, UserMessage, refuse_fields
+from oxios_state.model.records import EXTRA_VALIDATORS, RECORD_TYPES, AgentResponse, TrajectoryStepRecord, UserMessage
 from oxios_state.model.revision import Revision
 from oxios_state.model.trajectory import RunningStep, Trajectory, record_step
 from oxios_state.model.turns import Turn, turns_of
-from oxios_state.model.validators import instance_of, list_of
+from oxios_state.model.validators import instance_of, is_datetime, is_optional_text, is_text, list_of
 
 _T = TypeVar("_T")
-_text = instance_of(str)
-_optional_text = instance_of(str, type(None))
-_moment = instance_of(datetime)
-_extra: Any = [instance_of(dict), refuse_fields]
 
 
 class SessionId(str):
@@ -73,21 +69,21 @@ class Session:
 
     __module__ = "oxios_state"
 
-    user_id: str = field(validator=_text)
+    user_id: str = field(validator=is_text)
     id: SessionId = field(default=None, converter=_session_id, on_setattr=attrs.setters.frozen)
     user_messages: list[UserMessage] = field(factory=list, validator=list_of(UserMessage), kw_only=True)
     agent_responses: list[AgentResponse] = field(factory=list, validator=list_of(AgentResponse), kw_only=True)
     trajectory_steps: list[TrajectoryStepRecord] = field(
         factory=list, validator=list_of(TrajectoryStepRecord), kw_only=True
     )
-    active_seed_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
-    active_persona_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
-    created_at: datetime = field(factory=timestamps.now, validator=_moment, kw_only=True)
+    active_seed_id: str | None = field(default=None, validator=is_optional_text, kw_only=True)
+    active_persona_id: str | None = field(default=None, validator=is_optional_text, kw_only=True)
+    created_at: datetime = field(factory=timestamps.now, validator=is_datetime, kw_only=True)
     updated_at: datetime = field(
-        default=attrs.Factory(lambda self: self.created_at, takes_self=True), validator=_moment, kw_only=True
+        default=attrs.Factory(lambda self: self.created_at, takes_self=True), validator=is_datetime, kw_only=True
     )
     metadata: dict[str, Any] = field(factory=dict, validator=instance_of(dict), kw_only=True)
-    extra: dict[str, Any] = field(factory=dict, validator=_extra, kw_only=True, repr=False)
+    extra: dict[str, Any] = field(factory=dict, validator=EXTRA_VALIDATORS, kw_only=True, repr=False)
     # The revision of the file that the store loaded or saved this object as; None before. The store's to set.
     _source: Revision | None = field(default=None, init=False, eq=False, repr=False)
 
@@ -176,7 +172,7 @@ class Session:
         return display(self, "markdown")
 
     def set_active_seed(self, seed_id: str | None) -> None:
-        """Set the active seed, or none.
+        """Set the active seed; None clears it.
 
         Raises:
             TypeError: If *seed_id* is neither a string nor None.
@@ -185,7 +181,7 @@ class Session:
         self._touch()
 
     def set_active_persona(self, persona_id: str | None) -> None:
-        """Set the active persona, or none.
+        """Set the active persona; None clears it.
 
         Raises:
             TypeError: If *persona_id* is neither a string nor None.

@@ -49,6 +49,9 @@ class Trajectory(Sequence[TrajectoryStepRecord]):
             return len(self) == len(other) and all(map(eq, self, other))
         return NotImplemented
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._steps,)  # pickle's oldest protocols refuse slots
+
     def __repr__(self) -> str:
         return display(self, "text")
 

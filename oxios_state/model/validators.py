@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def instance_of(*kinds: type) -> Validator:
             raise TypeError(f"'{attribute.name}' must be {expected}, not {type(value).__name__}")
 
     return validate
+
+
+is_text = instance_of(str)
+is_optional_text = instance_of(str, type(None))
+is_datetime = instance_of(datetime)
 
 
 def list_of(kind: type) -> Validator:

@@ -1,4 +1,4 @@
-"""A session as a transcript: a markdown document for people to read."""
+"""Transcripts: sessions as Markdown documents for people to read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def show(thing: object) -> str:
     """Return *thing*, a session, as a transcript: the result of `Session.to_markdown`.
 
     Raises:
-        TypeError: If *thing* is no session.
+        TypeError: If *thing* is not a session.
     """
     raise TypeError(f"a {type(thing).__name__} has no Markdown form")
 
@@ -82,7 +82,7 @@ def _step(step: TrajectoryStepRecord) -> Iterator[str]:
 def _arguments(value: Any) -> str:
     try:
         return fenced(encode_value(value, 1)[0].decode(), "json")
-    except InvalidValueError:  # what could not be saved can still be read
+    except InvalidValueError:  # a value that cannot be saved can still be read
         return fenced(_python_text(value), "python")
 
 
@@ -105,5 +105,5 @@ def _response_line(response: AgentResponse) -> str:
 def _time(moment: datetime) -> str:
     try:
         return timestamps.render(moment)
-    except (ValueError, OverflowError):  # without a time zone, or at the end of time: it could not be saved
+    except (ValueError, OverflowError):  # no time zone, or beyond what UTC can express; it cannot be saved
         return moment.isoformat()

@@ -1,4 +1,4 @@
-"""HTML that holds what anybody wrote: elements are made here alone, and all text in them is escaped."""
+"""HTML elements with escaped content. All HTML of the package is made here."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from oxios_state.rendering.escaping import visible
 
 
 class Markup(str):
-    """HTML that `element` made."""
+    """HTML that is escaped already."""
 
     __slots__ = ()
 
 
 def element(name: str, *content: str, **attributes: str | float | bool) -> Markup:
-    """Make an element. What it contains is escaped, unless it is made here too.
+    """Return an element as HTML.
 
     Args:
-        name: The element's name.
-        *content: Texts and elements.
-        **attributes: Its attributes; one that is True has no value, one that is False is left out. An underscore at the
-            end of a name is dropped, any other stands for a hyphen.
+        name: The name of the element.
+        *content: Texts, which are escaped, and `Markup`.
+        **attributes: The attributes. True stands for an attribute without a value, False for none. An underscore at the
+            end of a name is dropped; any other stands for a hyphen.
     """
-    given = "".join(
+    attribute_text = "".join(
         f" {key.removesuffix('_').replace('_', '-')}" + ("" if value is True else f'="{escape(str(value))}"')
         for key, value in attributes.items()
         if value is not False
     )
     inner = "".join(part if isinstance(part, Markup) else escape(part) for part in content)
-    return Markup(f"<{name}{given}>{inner}</{name}>")
+    return Markup(f"<{name}{attribute_text}>{inner}</{name}>")
 
 
 def escape(text: str) -> Markup:
-    """Make text harmless, here and where notebooks are taken to.
+    """Escape text for HTML, and for the programs that notebooks are converted with.
 
-    A blank line would let Markdown take what follows for its own, and doubled braces would be a template's.
+    A blank line would end a block of HTML in Markdown, and doubled braces would begin an expression in a template.
     """
-    safe = html.escape(visible(text)).replace("\n", "&#10;").replace("{{", "&#123;&#123;").replace("{%", "&#123;%")
-    return Markup(safe)
+    escaped = html.escape(visible(text)).replace("\n", "&#10;").replace("{{", "&#123;&#123;").replace("{%", "&#123;%")
+    return Markup(escaped)

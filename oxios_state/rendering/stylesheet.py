@@ -1,4 +1,4 @@
-"""What the notebook's faces look like: in light and dark themes, in wide and narrow cells."""
+"""The style sheet of the HTML: light and dark themes, wide and narrow cells."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from oxios_state.rendering.markup import Markup
 
 _LIGHT = {"fg": "#1f2328", "dim": "#5c6570", "bg": "#ffffff", "user": "#0b62c4", "good": "#1a7f4b", "bad": "#c4252b"}
 _DARK = {"fg": "#e6e8eb", "dim": "#9aa3ad", "bg": "#15181c", "user": "#6cb0ff", "good": "#4cc38a", "bad": "#ff8589"}
-# What the themes of JupyterLab and VS Code call these. The others are chosen by whether the theme is a dark one.
+# The names of these colours in JupyterLab and VS Code. The other colours depend only on whether the theme is dark.
 _THEMES = {
     "fg": ("jp-content-font-color1", "vscode-editor-foreground"),
     "dim": ("jp-content-font-color2", "vscode-descriptionForeground"),
     "bg": ("jp-layout-color0", "vscode-editor-background"),
 }
-# Where a page says what its theme is, in the words of JupyterLab, VS Code, Colab and Sphinx, the system's is not asked.
+# A page of JupyterLab, VS Code, Colab or Sphinx states its theme, which goes before the preference of the system.
 _DARK_PAGE = (
     ":is(html[theme=dark],html[data-theme=dark],body[data-theme=dark],body[data-jp-theme-light=false],body.vscode-dark)"
 )
@@ -25,8 +25,8 @@ def _variables(colours: dict[str, str]) -> str:
     declared = []
     for name, colour in colours.items():
         value = colour
-        for theirs in reversed(_THEMES.get(name, ())):
-            value = f"var(--{theirs},{value})"
+        for theme_name in reversed(_THEMES.get(name, ())):
+            value = f"var(--{theme_name},{value})"
         declared.append(f"--oxs-{name}:{value}")
     return ";".join(declared)
 
@@ -90,4 +90,4 @@ STYLE = Markup(
     f"@media (prefers-color-scheme:dark){{{_OPEN_PAGE} .oxs{{{_variables(_DARK)}}}}}"
     f"{_DARK_PAGE} .oxs{{{_variables(_DARK)}}}{_RULES}</style>"
 )
-"""The rules, for each output: a notebook may be opened without running its first cell."""
+"""The rules. Every output has them, because a notebook may be opened without running its first cell."""

@@ -42,6 +42,9 @@ class Staged:
     `replace` puts it in the document's place, and `sync` makes that survive a power cut. Without `replace`, leaving the
     block removes it.
 
+    Attributes:
+        is_replaced: Whether the content is in the document's place.
+
     Args:
         tree: The directories of the store.
         path: The document.
@@ -58,6 +61,7 @@ class Staged:
         self._descriptor = -1
         self._token = b""
         self._mark: int | None = None
+        self.is_replaced = False
         with naming(path):
             tree.make_directory(path.parent)
             try:
@@ -71,11 +75,6 @@ class Staged:
 
     def __exit__(self, *_: object) -> None:
         self._discard()
-
-    @property
-    def is_replaced(self) -> bool:
-        """Whether the content is in the document's place."""
-        return self._temporary is None
 
     def replace(self) -> Identity | None:
         """Put the content in the document's place, once.
@@ -91,7 +90,7 @@ class Staged:
         if self._temporary is not None:
             with naming(self._path):
                 _replace(self._temporary, self._path)
-            self._temporary = None
+            self._temporary, self.is_replaced = None, True
         return self._marked_identity()
 
     def _marked_identity(self) -> Identity | None:

@@ -23,8 +23,9 @@ from weakref import WeakValueDictionary
 from filelock import lock_descriptor, unlock_descriptor
 
 from oxios_state.errors import LockTimeoutError
-from oxios_state.storage import forks, names, nfs
+from oxios_state.storage import forks, names, nfs, system
 from oxios_state.storage.aliases import Aliases
+from oxios_state.storage.tree import naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _POLL = 0.001  # seconds between two tries for a file lock that another process holds
 _MAX_STEM = 250  # bytes: leaves room for the extension in a file name of 255
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
-_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | system.NO_LINK
 
 
 _threads = threading.local()
@@ -115,10 +116,11 @@ class _Process:
     def lock_of(self, descriptor: int, path: str) -> _Lock:
         """Return the one lock for an open lock file; close the descriptor if that fails."""
         try:
-            status = os.fstat(descriptor)
-        except OSError as error:
+            with naming(path):
+                status = os.fstat(descriptor)
+        except OSError:
             self.close(descriptor)
-            raise OSError(error.errno, error.strerror, path) from error
+            raise
         with self.guard:
             lock = self.locks.get((status.st_dev, status.st_ino))
             if lock is None:
@@ -255,13 +257,14 @@ def try_lock(descriptor: int, path: str) -> bool:
     Raises:
         OSError: If the system cannot lock it; with its *path*.
     """
-    try:
-        return lock_descriptor(descriptor, blocking=False)
-    except OSError as error:
-        if error.errno in _NO_LOCKS:
-            reason = "the file system has no file locks, and a store is not safe without them"
-            raise OSError(error.errno, reason, path) from error
-        raise OSError(error.errno, error.strerror, path) from error
+    with naming(path):
+        try:
+            return lock_descriptor(descriptor, blocking=False)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                reason = "the file system has no file locks, and a store is not safe without them"
+                raise OSError(error.errno, reason) from error
+            raise
 
 
 def _unlock(descriptor: int) -> None:

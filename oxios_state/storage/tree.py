@@ -231,7 +231,9 @@ class Tree:
         try:
             sync_directory(directory)
         except OSError as error:
-            reason = f"{done}, but a power cut could undo it: {error.strerror}"
+            reason = f"{done}, but a power cut could undo it: {error.strerror or error}"
+            if error.errno is None:  # an error of a program, not of the system
+                raise DurabilityError(f"{reason}: {directory}") from error
             raise DurabilityError(error.errno, reason, str(directory)) from error
 
     def make_directory(self, directory: Path) -> None:
@@ -363,12 +365,12 @@ def sync_directory(directory: Path) -> None:
 
 
 @contextmanager
-def naming(path: Path, prefix: str = "") -> Iterator[None]:
-    """Add *path* to an OSError of the block, and *prefix* before its text: most system calls name no file."""
+def naming(path: str | Path) -> Iterator[None]:
+    """Let an OSError of the block name *path*: most system calls name no file."""
     try:
         yield
     except OSError as error:
         if error.errno is None:  # an error of a program, not of the system: its type and text say more
-            error.add_note(f"{prefix}{path}")
+            error.add_note(str(path))
             raise
-        raise OSError(error.errno, f"{prefix}{error.strerror}", str(path)) from error
+        raise OSError(error.errno, error.strerror, str(path)) from error

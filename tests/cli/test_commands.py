@@ -1,4 +1,4 @@
-"""The command line: what each subcommand prints and does, and how it ends."""
+"""The subcommands: their output, their effects and their exit codes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import pytest
 
 import oxios_state
 from oxios_state import AgentResponse, Finding, PruneConfig, Session, StateStore
-from oxios_state.cli import console as streams
-from oxios_state.cli import main as cli
+from oxios_state.cli import console
+from oxios_state.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
 HOSTILE = "\x1b[2J\x07\x08\x7f\x9b31m\u202eevil\u2066\r"
-SHOWN = "␛[2J␇␈␡\\u009b31m\\u202eevil\\u2066␍"
+VISIBLE = "␛[2J␇␈␡\\u009b31m\\u202eevil\\u2066␍"
 
 BAD = "line 1, column 2: Expecting property name enclosed in double quotes"
 DEVICE = "the name is the name of a device on Windows"
@@ -43,20 +43,20 @@ def store(tmp_path: Path) -> StateStore:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run the command, and give its exit code and what it printed."""
+    """A function that runs the command, and returns its exit code, output and errors."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        code = cli.main(arguments)
+        code = main(arguments)
         return code, *capsys.readouterr()
 
     return run
 
 
-Run = Any  # what the fixture gives
+Run = Any  # the type of the fixture
 
 
 def save(store: StateStore, session_id: str, *, days: int = 0, said: str = "Hello", title: str | None = None) -> None:
-    """Save a session that was last changed some days before now."""
+    """Save a session that was last changed some days ago."""
     session = Session("ada", session_id)
     session.add_user_message(said)
     session.add_agent_response(AgentResponse("Done"))
@@ -73,7 +73,7 @@ def objects(output: str) -> list[dict[str, Any]]:
 # The base directory.
 
 
-def test_the_base_is_that_of_the_option_else_of_the_environment(store: StateStore, run: Run, tmp_path: Path) -> None:
+def test_the_base_option_overrides_the_environment(store: StateStore, run: Run, tmp_path: Path) -> None:
     save(store, "here")
     other = tmp_path / "other"
     save(StateStore(other, durable=False), "there")
@@ -89,20 +89,18 @@ def test_the_base_may_begin_with_a_tilde(run: Run, tmp_path: Path, monkeypatch: 
     assert run("list", "--base", "~") == (0, "", "")
 
 
-@pytest.mark.parametrize("given", [[], ["--base", ""]])
-def test_without_a_base_the_command_says_what_to_give(
-    given: list[str], run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OXIOS_STATE_BASE", "" if not given else "/")
-    code, output, errors = run(*given, "list")
+@pytest.mark.parametrize("options", [[], ["--base", ""]])
+def test_a_missing_base_is_wrong_usage(options: list[str], run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OXIOS_STATE_BASE", "/" if options else "")
+    code, output, errors = run(*options, "list")
     assert (code, output) == (2, "")
-    assert "which directory? Give --base, or set OXIOS_STATE_BASE" in errors
+    assert "no directory given: use --base, or set OXIOS_STATE_BASE" in errors
 
 
-def test_a_base_that_is_not_there_is_an_error_and_is_not_made(run: Run, tmp_path: Path) -> None:
-    code, output, errors = run("list", "--base", str(tmp_path / "none"))
+def test_a_base_that_does_not_exist_is_not_created(run: Run, tmp_path: Path) -> None:
+    code, output, errors = run("list", "--base", str(tmp_path / "missing"))
     assert (code, output) == (2, "")
-    assert f"no base directory: No such file or directory: {tmp_path / 'none'}" in errors
+    assert f"cannot use the base directory: No such file or directory: {tmp_path / 'missing'}" in errors
     assert os.listdir(tmp_path) == []
 
 
@@ -116,7 +114,7 @@ def test_a_base_that_is_a_file_is_an_error(run: Run, tmp_path: Path) -> None:
 # Usage.
 
 
-def test_the_help_says_what_the_exit_codes_mean(run: Run) -> None:
+def test_the_help_explains_the_exit_codes(run: Run) -> None:
     code, output, errors = run("--help")
     assert (code, errors) == (0, "")
     for name in ("list", "show", "search", "prune", "check", "quarantine"):
@@ -128,14 +126,14 @@ def test_the_help_says_what_the_exit_codes_mean(run: Run) -> None:
 @pytest.mark.parametrize(
     "command", ["list", "show", "search", "prune", "check", "quarantine list", "quarantine move", "quarantine restore"]
 )
-def test_every_subcommand_has_help_and_takes_json(command: str, run: Run) -> None:
+def test_every_subcommand_has_help_and_a_json_option(command: str, run: Run) -> None:
     code, output, _ = run(*command.split(), "--help")
     assert code == 0
     assert "--json" in output
     assert "--base" in output
 
 
-def test_the_help_of_prune_has_one_look_first(run: Run) -> None:
+def test_the_help_of_prune_suggests_a_dry_run(run: Run) -> None:
     assert "First look: oxios-state prune --dry-run" in " ".join(run("prune", "--help")[1].split())
 
 
@@ -164,23 +162,23 @@ def test_the_version_is_that_of_the_package(run: Run) -> None:
         ["search"],
     ],
 )
-def test_wrong_usage_ends_with_2_and_says_how_it_is_used(arguments: list[str], run: Run) -> None:
+def test_wrong_usage_ends_with_2_and_prints_the_usage(arguments: list[str], run: Run) -> None:
     code, output, errors = run(*arguments)
     assert (code, output) == (2, "")
     assert errors.startswith("usage: oxios-state")
 
 
-def test_wrong_arguments_are_told_without_control_characters(run: Run) -> None:
+def test_wrong_arguments_are_printed_without_control_characters(run: Run) -> None:
     code, _, errors = run("list", "--odd" + HOSTILE)
     assert code == 2
-    assert SHOWN in errors
+    assert VISIBLE in errors
     assert all(character.isprintable() or character == "\n" for character in errors)
 
 
 # Listing.
 
 
-def test_list_prints_the_latest_first_as_cells_between_tabs(store: StateStore, run: Run) -> None:
+def test_list_prints_tab_separated_rows_latest_first(store: StateStore, run: Run) -> None:
     save(store, "old", days=2)
     save(store, "new", days=1)
     code, output, errors = run("list")
@@ -190,7 +188,7 @@ def test_list_prints_the_latest_first_as_cells_between_tabs(store: StateStore, r
     assert rows[0][1] == f"{store.list_sessions()[0].updated_at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def test_list_of_nothing_is_nothing(run: Run, tmp_path: Path) -> None:
+def test_list_of_an_empty_base_prints_nothing(run: Run, tmp_path: Path) -> None:
     assert run("list") == (0, "", "")
     assert run("list", "--json") == (0, "", "")
     assert os.listdir(tmp_path) == []
@@ -218,7 +216,7 @@ def test_list_as_json_has_the_fields_of_a_summary(store: StateStore, run: Run) -
     ]
 
 
-def test_a_file_that_cannot_be_read_is_a_warning_and_the_others_are_listed(store: StateStore, run: Run) -> None:
+def test_list_warns_about_an_unreadable_file(store: StateStore, run: Run) -> None:
     save(store, "good")
     (store.base_path / "sessions/bad.json").write_text('{"\x1b": }')
     code, output, errors = run("list")
@@ -230,22 +228,22 @@ def test_a_file_that_cannot_be_read_is_a_warning_and_the_others_are_listed(store
     assert errors.count("\n") == 1
 
 
-def test_what_would_move_the_cursor_is_escaped_and_stays_in_its_cell(store: StateStore, run: Run) -> None:
+def test_control_characters_are_escaped_within_a_cell(store: StateStore, run: Run) -> None:
     save(store, "s", title=f"one\ntwo\tthree{HOSTILE}")
     _, output, _ = run("list")
-    assert output.endswith(f"\tone␊two␉three{SHOWN}\n")
-    (found,) = objects(run("list", "--json")[1])
-    assert found["title"] == f"one\ntwo\tthree{HOSTILE}"
+    assert output.endswith(f"\tone␊two␉three{VISIBLE}\n")
+    (summary,) = objects(run("list", "--json")[1])
+    assert summary["title"] == f"one\ntwo\tthree{HOSTILE}"
 
 
-def test_list_takes_the_filters_of_the_library(store: StateStore, run: Run) -> None:
+def test_list_filters_sessions(store: StateStore, run: Run) -> None:
     for name, user, project, day in (("a", "ada", "p", 1), ("b", "ada", "q", 2), ("c", "bob", "p", 3)):
         session = Session(user, name, created_at=NOW + timedelta(days=day))
         session.metadata["project_id"] = project
         store.save_session(session)
 
     def listed(*arguments: str) -> list[str]:
-        return [found["id"] for found in objects(run("list", "--json", *arguments)[1])]
+        return [summary["id"] for summary in objects(run("list", "--json", *arguments)[1])]
 
     assert listed() == ["c", "b", "a"]
     assert listed("--user", "ada") == ["b", "a"]
@@ -258,9 +256,9 @@ def test_list_takes_the_filters_of_the_library(store: StateStore, run: Run) -> N
 
 
 @pytest.mark.parametrize("command", [["list"], ["search", "x"]])
-@pytest.mark.parametrize("wrong", [["--after", "yesterday"], ["--before", "5/6/2026"], ["--limit", "-1"]])
-def test_what_cannot_be_asked_ends_with_2(command: list[str], wrong: list[str], run: Run) -> None:
-    code, output, errors = run(*command, *wrong)
+@pytest.mark.parametrize("option", [["--after", "yesterday"], ["--before", "5/6/2026"], ["--limit", "-1"]])
+def test_an_invalid_filter_ends_with_2(command: list[str], option: list[str], run: Run) -> None:
+    code, output, errors = run(*command, *option)
     assert (code, output) == (2, "")
     assert errors.startswith("oxios-state: ")
     assert errors.count("\n") == 1
@@ -269,7 +267,7 @@ def test_what_cannot_be_asked_ends_with_2(command: list[str], wrong: list[str], 
 # Searching.
 
 
-def test_search_prints_where_a_text_is(store: StateStore, run: Run) -> None:
+def test_search_prints_the_places_of_a_text(store: StateStore, run: Run) -> None:
     save(store, "new", said="Say hello\tto her")
     save(store, "old", days=2, said="Hello")
     code, output, errors = run("search", "HELLO")
@@ -284,7 +282,7 @@ def test_search_prints_where_a_text_is(store: StateStore, run: Run) -> None:
     assert run("search", "hello", "--before", "1 March 2020") == (1, "", "")
 
 
-def test_search_of_what_nobody_said_ends_with_1(store: StateStore, run: Run) -> None:
+def test_search_without_a_match_ends_with_1(store: StateStore, run: Run) -> None:
     save(store, "s")
     assert run("search", "goodbye") == (1, "", "")
     code, _, errors = run("search", "")
@@ -339,7 +337,7 @@ def test_no_form_of_a_session_has_control_characters(form: list[str], store: Sta
     assert not set(output) & (set(HOSTILE) - set("evil[231mJ"))
 
 
-def test_show_writes_a_complete_page_for_its_owner_only(store: StateStore, run: Run, tmp_path: Path) -> None:
+def test_show_writes_a_complete_page_that_only_its_owner_can_read(store: StateStore, run: Run, tmp_path: Path) -> None:
     save(store, "a<b>&c", said="List the files")
     page = tmp_path / "page.html"
     assert run("show", "a<b>&c", "--html", str(page)) == (0, "", "")
@@ -352,7 +350,7 @@ def test_show_writes_a_complete_page_for_its_owner_only(store: StateStore, run: 
     assert run("show", "a<b>&c", "--html", "-") == (0, text, "")
 
 
-def test_a_page_lets_nothing_be_run_or_loaded(store: StateStore, run: Run) -> None:
+def test_a_page_cannot_run_or_load_anything(store: StateStore, run: Run) -> None:
     save(store, "s", said="<script>1</script><img src='https://example.org/x.png'>")
     _, text, _ = run("show", "s", "--html", "-")
     policy = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text.partition("<body")[0])
@@ -362,16 +360,16 @@ def test_a_page_lets_nothing_be_run_or_loaded(store: StateStore, run: Run) -> No
 
 def test_a_page_that_cannot_be_written_is_a_failure(store: StateStore, run: Run, tmp_path: Path) -> None:
     save(store, "s")
-    code, _, errors = run("show", "s", "--html", str(tmp_path / "none" / "page.html"))
+    code, _, errors = run("show", "s", "--html", str(tmp_path / "missing" / "page.html"))
     assert code == 3
     assert "No such file or directory" in errors
 
 
-def test_a_session_that_is_not_there_ends_with_1(run: Run) -> None:
+def test_show_of_a_missing_session_ends_with_1(run: Run) -> None:
     assert run("show", "nobody") == (1, "", "oxios-state: there is no session nobody\n")
 
 
-def test_a_session_that_cannot_be_read_ends_with_3(store: StateStore, run: Run) -> None:
+def test_show_of_an_unreadable_session_ends_with_3(store: StateStore, run: Run) -> None:
     save(store, "s")
     (store.base_path / "sessions/s.json").write_text("{")
     code, output, errors = run("show", "s")
@@ -379,7 +377,7 @@ def test_a_session_that_cannot_be_read_ends_with_3(store: StateStore, run: Run) 
     assert "s.json: line 1, column 2: " in errors
 
 
-def test_an_id_that_is_not_allowed_ends_with_3_and_is_told_without_control_characters(run: Run) -> None:
+def test_show_of_a_forbidden_id_ends_with_3(run: Run) -> None:
     code, output, errors = run("show", f"../{HOSTILE}")
     assert (code, output) == (3, "")
     assert errors.rstrip("\n").isprintable()
@@ -389,7 +387,7 @@ def test_an_id_that_is_not_allowed_ends_with_3_and_is_told_without_control_chara
 
 
 @pytest.fixture
-def three(store: StateStore) -> StateStore:
+def store_of_three(store: StateStore) -> StateStore:
     save(store, "new")
     save(store, "old", days=30)
     save(store, "older", days=60)
@@ -400,49 +398,49 @@ def ids(store: StateStore) -> list[str]:
     return [summary.id for summary in store.list_sessions()]
 
 
-def test_a_dry_run_prints_what_would_go_and_removes_nothing(three: StateStore, run: Run) -> None:
+def test_a_dry_run_removes_nothing(store_of_three: StateStore, run: Run) -> None:
     code, output, errors = run("prune", "--dry-run")
     assert (code, errors) == (0, "")
     assert [line.split("\t")[0] for line in output.splitlines()] == ["older", "old"]
-    assert [(found["id"], found["removed"]) for found in objects(run("prune", "--dry-run", "--json")[1])] == [
+    assert [(summary["id"], summary["removed"]) for summary in objects(run("prune", "--dry-run", "--json")[1])] == [
         ("older", False),
         ("old", False),
     ]
-    assert ids(three) == ["new", "old", "older"]
+    assert ids(store_of_three) == ["new", "old", "older"]
 
 
-def test_prune_does_what_it_is_told_where_nobody_can_be_asked(three: StateStore, run: Run) -> None:
+def test_prune_does_not_ask_outside_a_terminal(store_of_three: StateStore, run: Run) -> None:
     code, output, errors = run("prune", "--json")
     assert (code, errors) == (0, "")
-    assert [(found["id"], found["removed"]) for found in objects(output)] == [("older", True), ("old", True)]
-    assert ids(three) == ["new"]
+    assert [(summary["id"], summary["removed"]) for summary in objects(output)] == [("older", True), ("old", True)]
+    assert ids(store_of_three) == ["new"]
 
 
-def test_the_rules_are_those_of_the_options(three: StateStore, run: Run) -> None:
+def test_prune_follows_its_options(store_of_three: StateStore, run: Run) -> None:
     assert run("prune", "--max-sessions", "0", "--ttl-hours", "0")[1] == ""
     assert run("prune", "--max-sessions", "2", "--ttl-hours", "0")[1].startswith("older\t")
     assert run("prune", "--max-sessions", "0", "--ttl-hours", "700.5")[1].startswith("old\t")
-    assert ids(three) == ["new"]
+    assert ids(store_of_three) == ["new"]
 
 
-def test_the_usual_rules_are_those_of_the_library(run: Run) -> None:
+def test_the_default_rules_are_those_of_the_library(run: Run) -> None:
     output = " ".join(run("prune", "--help")[1].split())
     assert f"(default: {PruneConfig().max_sessions})" in output
     assert f"(default: {PruneConfig().ttl_hours})" in output
 
 
-def test_an_archive_gets_what_is_pruned(three: StateStore, run: Run) -> None:
+def test_prune_archives_sessions(store_of_three: StateStore, run: Run) -> None:
     assert run("prune", "--archive", "archive/sessions")[0] == 0
-    assert three.list_category("archive/sessions") == ["old", "older"]
+    assert store_of_three.list_category("archive/sessions") == ["old", "older"]
     code, _, errors = run("prune", "--archive", "sessions")
     assert code == 3
     assert "their own category" in errors
 
 
-def test_a_prune_that_fails_says_how_far_it_came(three: StateStore, run: Run) -> None:
-    old = three.base_path / "sessions/old.json"
-    old.rename(three.base_path / "elsewhere.json")
-    old.symlink_to(three.base_path / "elsewhere.json")
+def test_a_failed_prune_prints_how_many_were_removed(store_of_three: StateStore, run: Run) -> None:
+    old = store_of_three.base_path / "sessions/old.json"
+    old.rename(store_of_three.base_path / "elsewhere.json")
+    old.symlink_to(store_of_three.base_path / "elsewhere.json")
     code, _, errors = run("prune", "--archive", "archive")
     assert code == 3
     assert "a symbolic link is not archived" in errors
@@ -472,8 +470,8 @@ def test_check_prints_a_line_for_each_problem_and_ends_with_1(broken: StateStore
 def test_check_as_json_has_the_fields_of_a_problem(broken: StateStore, run: Run) -> None:
     code, output, _ = run("check", "--json")
     assert code == 1
-    (found,) = (found for found in objects(output) if found["kind"] == "corrupt")
-    assert found == {
+    (problem,) = (problem for problem in objects(output) if problem["kind"] == "corrupt")
+    assert problem == {
         "path": "sessions/bad.json",
         "kind": "corrupt",
         "reason": BAD,
@@ -481,14 +479,14 @@ def test_check_as_json_has_the_fields_of_a_problem(broken: StateStore, run: Run)
     }
 
 
-def test_check_of_what_is_well_ends_with_0(store: StateStore, run: Run) -> None:
+def test_check_without_problems_ends_with_0(store: StateStore, run: Run) -> None:
     save(store, "good")
     assert run("check") == (0, "", "")
 
 
 @pytest.fixture
 def probed(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
-    """What a probe finds."""
+    """The findings of a probe that takes no time."""
     findings = [
         Finding("locks", holds=True, detail="good"),
         Finding("names", holds=False, detail="b\x1bad"),
@@ -501,7 +499,7 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
 REMEDY = "move the directory to a file system that has this, or mount this one so that it does"
 
 
-def test_check_prints_first_what_the_probe_finds(broken: StateStore, probed: list[Finding], run: Run) -> None:
+def test_check_prints_the_findings_of_the_probe_first(broken: StateStore, probed: list[Finding], run: Run) -> None:
     code, output, errors = run("check", "--probe")
     assert (code, errors) == (1, "")
     lines = output.splitlines()
@@ -521,13 +519,13 @@ def test_check_as_json_has_the_fields_of_a_finding(store: StateStore, probed: li
     assert run("check", "--probe")[0] == 0
 
 
-def test_check_probes_only_if_it_is_asked_to(store: StateStore, run: Run) -> None:
+def test_check_probes_only_on_request(store: StateStore, run: Run) -> None:
     assert run("check") == (0, "", "")
     assert os.listdir(store.base_path) == []
     assert run("check", "--probe")[1].startswith("locks between processes: yes, ")
 
 
-def test_a_file_is_moved_as_check_names_it_and_put_back(broken: StateStore, run: Run) -> None:
+def test_a_file_is_quarantined_and_restored_by_its_printed_name(broken: StateStore, run: Run) -> None:
     code, output, errors = run("quarantine", "move", "sessions/bad.json")
     assert (code, errors) == (0, "")
     entry, _, place, reason = output.split("\t")
@@ -540,23 +538,25 @@ def test_a_file_is_moved_as_check_names_it_and_put_back(broken: StateStore, run:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "moved"),
+    ("arguments", "moved"),
     [
-        (["--all"], ["sessions/bad.json"]),  # what is sound on this system stays
+        (["--all"], ["sessions/bad.json"]),  # a file that is sound on this system stays
         (["--kind", "corrupt"], ["sessions/bad.json"]),
         (["--kind", "orphan"], []),
         (["--kind", "corrupt", "--kind", "portability"], ["sessions/bad.json", "sessions/con.md"]),
         (["sessions/con.md", "sessions/bad.json"], ["sessions/bad.json", "sessions/con.md"]),
     ],
 )
-def test_what_is_chosen_is_moved(chosen: list[str], moved: list[str], broken: StateStore, run: Run) -> None:
-    code, output, _ = run("quarantine", "move", "--json", *chosen)
+def test_quarantine_moves_the_selected_files(
+    arguments: list[str], moved: list[str], broken: StateStore, run: Run
+) -> None:
+    code, output, _ = run("quarantine", "move", "--json", *arguments)
     assert code == 0
-    assert sorted(found["path"] for found in objects(output)) == moved
+    assert sorted(entry["path"] for entry in objects(output)) == moved
     assert len(broken.check()) == 2 - len(moved)
 
 
-def test_an_entry_as_json_says_what_it_is(broken: StateStore, run: Run) -> None:
+def test_an_entry_as_json_has_its_path_reason_and_time(broken: StateStore, run: Run) -> None:
     (moved,) = objects(run("quarantine", "move", "--json", str(broken.base_path / "sessions/bad.json"))[1])
     (listed,) = objects(run("quarantine", "list", "--json")[1])
     (entry,) = broken.quarantined()
@@ -570,18 +570,18 @@ def test_an_entry_as_json_says_what_it_is(broken: StateStore, run: Run) -> None:
     assert objects(run("quarantine", "restore", "--json", moved["entry"])[1]) == [moved]
 
 
-def test_what_check_does_not_find_is_not_moved_and_the_rest_is(broken: StateStore, run: Run) -> None:
+def test_a_sound_file_is_not_quarantined(broken: StateStore, run: Run) -> None:
     code, output, errors = run("quarantine", "move", "sessions/good.json", "sessions/bad.json", "none")
     assert code == 1
     assert "\tsessions/bad.json\t" in output
     assert errors == (
-        "oxios-state: the check finds nothing wrong with sessions/good.json\n"
-        "oxios-state: the check finds nothing wrong with none\n"
+        "oxios-state: check found nothing wrong with sessions/good.json\n"
+        "oxios-state: check found nothing wrong with none\n"
     )
     assert ids(broken) == ["good"]
 
 
-def test_a_file_with_two_problems_is_moved_once(store: StateStore, run: Run) -> None:
+def test_a_file_with_two_problems_is_quarantined_once(store: StateStore, run: Run) -> None:
     save(store, "good")
     (store.base_path / "sessions/con.json").write_text("{")
     assert len(store.check()) == 2
@@ -589,7 +589,7 @@ def test_a_file_with_two_problems_is_moved_once(store: StateStore, run: Run) -> 
     assert (code, output.count("\n"), errors) == (0, 1, "")
 
 
-def test_a_file_whose_name_cannot_be_seen_is_moved_by_the_name_that_is_printed(store: StateStore, run: Run) -> None:
+def test_a_file_with_an_invisible_name_is_quarantined_by_its_printed_name(store: StateStore, run: Run) -> None:
     save(store, "good")
     name = os.fsencode(store.base_path) + b"/sessions/\x1b\xff\xe2\x80\xae.json"
     try:
@@ -608,9 +608,7 @@ def test_a_file_whose_name_cannot_be_seen_is_moved_by_the_name_that_is_printed(s
     assert os.path.lexists(name)
 
 
-def test_an_entry_that_is_not_there_ends_with_1_and_one_that_cannot_go_back_with_3(
-    broken: StateStore, run: Run
-) -> None:
+def test_restore_ends_with_1_for_a_missing_entry_and_3_for_an_occupied_path(broken: StateStore, run: Run) -> None:
     entry = run("quarantine", "move", "sessions/bad.json")[1].split()[0]
     assert run("quarantine", "restore", "none") == (1, "", "oxios-state: there is no entry none in quarantine\n")
     (broken.base_path / "sessions/bad.json").write_text("another")
@@ -619,7 +617,7 @@ def test_an_entry_that_is_not_there_ends_with_1_and_one_that_cannot_go_back_with
     assert "File exists" in errors
 
 
-def test_an_entry_with_a_forged_place_is_listed_and_not_put_there(broken: StateStore, run: Run) -> None:
+def test_an_entry_with_a_forged_path_is_not_restored(broken: StateStore, run: Run) -> None:
     entry = run("quarantine", "move", "sessions/bad.json")[1].split()[0]
     reason = broken.base_path / ".oxios_state/quarantine" / entry / "reason.json"
     reason.write_text(reason.read_text().replace("sessions/bad.json", "/etc/passwd"))
@@ -629,7 +627,7 @@ def test_an_entry_with_a_forged_place_is_listed_and_not_put_there(broken: StateS
     assert "not a document of" in errors
 
 
-def test_commands_that_read_write_nothing_outside_the_librarys_own_directory(broken: StateStore, run: Run) -> None:
+def test_reading_commands_write_only_to_the_librarys_own_directory(broken: StateStore, run: Run) -> None:
     def state() -> dict[Path, tuple[int, bytes]]:
         files = (path for path in broken.base_path.rglob("*") if path.is_file() and ".oxios_state" not in path.parts)
         return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
@@ -641,7 +639,7 @@ def test_commands_that_read_write_nothing_outside_the_librarys_own_directory(bro
 
 
 @pytest.mark.parametrize(
-    ("command", "what"),
+    ("command", "activity"),
     [
         ("list", "reading"),
         ("search o", "searching"),
@@ -651,12 +649,12 @@ def test_commands_that_read_write_nothing_outside_the_librarys_own_directory(bro
         ("quarantine move --all", "checking"),
     ],
 )
-def test_long_work_shows_how_far_it_is(
-    command: str, what: str, three: StateStore, run: Run, monkeypatch: pytest.MonkeyPatch
+def test_long_work_displays_progress(
+    command: str, activity: str, store_of_three: StateStore, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors = io.StringIO()
     monkeypatch.setattr(errors, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stderr", errors)
-    monkeypatch.setattr(streams, "_PATIENCE", 0)
+    monkeypatch.setattr(console, "_PROGRESS_DELAY", 0)
     run(*command.split())
-    assert re.search(f"\r{what}: [1-4] of [1-4]\r {{10,}}\r", errors.getvalue())
+    assert re.search(f"\r{activity}: [1-4] of [1-4]\r {{10,}}\r", errors.getvalue())

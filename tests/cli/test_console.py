@@ -1,4 +1,4 @@
-"""What a command prints: rows that fit, questions, progress, and streams that are closed or fail."""
+"""Output of the commands: tables, questions, progress, and streams that are closed or fail."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from oxios_state.cli.console import Streams, visible_line
+from oxios_state.cli.console import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROW = ["0123456789", "2026", "3", "ada", "p", "A title of twenty-six letters"]
-HEADER = ["ID", "UPDATED", "MSGS", "USER", "PROJECT", "TITLE"]
-
 
 class FakeTerminal(io.StringIO):
-    """A stream that says that it is a terminal."""
+    """A stream that passes for a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
-class Deaf(FakeTerminal):
+class LostTerminal(FakeTerminal):
     """A terminal that is gone."""
 
     def write(self, _: str) -> int:
@@ -32,7 +29,7 @@ class Deaf(FakeTerminal):
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that a test sets."""
 
     now = 0.0
 
@@ -45,55 +42,37 @@ def _width(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
 
 
-def test_what_cannot_be_seen_is_shown_and_a_cell_is_one_line() -> None:
+def test_invisible_characters_are_printed_visibly() -> None:
     streams = Streams(None, output := io.StringIO(), errors := io.StringIO())
     text = "a\tb\r\nc\rd\x00\x1b\x7f\x9b\u2028\u202e\u2066\udcffé"
-    shown = "c␍d␀␛␡\\u009b\\u2028\\u202e\\u2066\\udcffé"
+    visible = "c␍d␀␛␡\\u009b\\u2028\\u202e\\u2066\\udcffé"
     streams.print(text)
     streams.print_line(text)
     streams.print_rows(["A", "B"], [[text, text]])
-    streams.complain(text)
-    line = f"a␉b␊{shown}"
-    assert output.getvalue() == f"a\tb\n{shown}\n{line}\n{line}\t{line}\n"
+    streams.print_error(text)
+    line = f"a␉b␊{visible}"
+    assert output.getvalue() == f"a\tb\n{visible}\n{line}\n{line}\t{line}\n"
     assert errors.getvalue() == f"oxios-state: {line}\n"
-    assert visible_line(text) == line
 
 
-@pytest.mark.parametrize(
-    ("width", "line"),
-    [
-        (80, "0123456789  2026     3     ada   p        A title of twenty-six letters"),
-        (60, "0123456789  2026     3     ada   p        A title of twen..."),
-        (48, "0123456789  2026     3     ada   A title of t..."),
-        (35, "0123456789  2026     A title of ..."),
-        (24, "0123456789  A title o..."),
-        (23, "0123456789"),
-        (1, "0123456789"),
-    ],
-)
-def test_cells_without_room_go_and_the_last_is_cut(width: int, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", str(width))
+def test_a_table_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     output = FakeTerminal()
-    Streams(None, output, None).print_rows(HEADER, [ROW])
-    header, printed = output.getvalue().splitlines()
-    assert printed == line
-    assert len(header) <= max(width, len("ID"))
-
-
-def test_columns_count_what_a_terminal_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "30")
-    output = FakeTerminal()
-    rows = [["e\u0301", "", "one"], ["名", "", "名名名名名名名名名名名名名名"], ["long id", "", "two"]]
+    rows = [["0123456789", "", "A title of twenty-six letters"], ["a\tb", "", "Short"]]
     Streams(None, output, None).print_rows(["ID", "USER", "TITLE"], rows)
     assert output.getvalue().splitlines() == [
-        "ID       TITLE",
-        "e\u0301        one",
-        "名       名名名名名名名名名...",
-        "long id  two",
+        "ID          TITLE",
+        "0123456789  A title of twenty-six let...",
+        "a␉b         Short",
     ]
 
 
-def test_a_terminal_that_does_not_say_its_width_is_taken_for_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_without_rows_has_no_header() -> None:
+    output = FakeTerminal()
+    Streams(None, output, None).print_rows(["ID"], [])
+    assert output.getvalue() == ""
+
+
+def test_a_terminal_of_unknown_width_has_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS")
     output = FakeTerminal()
     Streams(None, output, None).print_rows(["ID", "TITLE"], [["s", "x" * 100]])
@@ -109,7 +88,7 @@ def test_text_ends_with_one_newline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("streams", "may_ask"),
+    ("streams", "can_ask"),
     [
         (Streams(FakeTerminal(), FakeTerminal(), FakeTerminal()), True),
         (Streams(FakeTerminal(), io.StringIO(), FakeTerminal()), True),
@@ -119,29 +98,29 @@ def test_text_ends_with_one_newline() -> None:
         (Streams(None, FakeTerminal(), FakeTerminal()), False),
     ],
 )
-def test_somebody_is_asked_who_sees_the_question_and_can_answer(streams: Streams, *, may_ask: bool) -> None:
-    assert streams.may_ask is may_ask
+def test_a_question_needs_a_terminal_for_itself_and_its_answer(streams: Streams, *, can_ask: bool) -> None:
+    assert streams.can_ask is can_ask
 
 
 @pytest.mark.parametrize(
-    ("answer", "confirmed"), [("y\n", True), (" Yes \n", True), ("y", True), ("n\n", False), ("", False)]
+    ("answer", "confirmed"), [("y\n", True), (" Yes \n", True), ("y", True), ("n\n", False), ("\n", False), ("", False)]
 )
-def test_a_question_is_asked_where_it_is_seen(answer: str, *, confirmed: bool) -> None:
+def test_a_question_is_printed_on_a_terminal(answer: str, *, confirmed: bool) -> None:
     output, errors = FakeTerminal(), FakeTerminal()
-    assert Streams(FakeTerminal(answer), output, errors).confirms("Go\n on?") is confirmed
+    assert Streams(FakeTerminal(answer), output, errors).confirm("Go\n on?") is confirmed
     assert output.getvalue() == ""
     assert errors.getvalue() == "Go␊ on? [y/N] " + ("" if answer.endswith("\n") else "\n")
-    assert Streams(FakeTerminal(answer), output, io.StringIO()).confirms("Go on?") is confirmed
+    assert Streams(FakeTerminal(answer), output, io.StringIO()).confirm("Go on?") is confirmed
     assert output.getvalue().startswith("Go on? [y/N] ")
 
 
-def test_an_answer_that_is_no_text_or_never_comes_is_no() -> None:
+def test_an_undecodable_or_missing_answer_means_no() -> None:
     garbage = io.TextIOWrapper(io.BytesIO(b"\xff\n"), encoding="utf-8")
-    assert not Streams(garbage, None, FakeTerminal()).confirms("Go on?")
-    assert not Streams(None, None, FakeTerminal()).confirms("Go on?")
+    assert not Streams(garbage, None, FakeTerminal()).confirm("Go on?")
+    assert not Streams(None, None, FakeTerminal()).confirm("Go on?")
 
 
-def test_progress_is_shown_on_one_line_after_a_while_and_not_too_often() -> None:
+def test_progress_appears_after_a_delay_and_at_intervals() -> None:
     errors, clock = FakeTerminal(), Clock()
     over = Streams(None, None, errors).progress("checking", clock)
     assert over is not None
@@ -155,7 +134,7 @@ def test_progress_is_shown_on_one_line_after_a_while_and_not_too_often() -> None
     assert errors.getvalue().endswith("\r                \r")
 
 
-def test_progress_of_work_without_a_known_end_says_how_much_is_done() -> None:
+def test_progress_without_a_known_total_counts_items() -> None:
     errors, clock = FakeTerminal(), Clock()
     over = Streams(None, None, errors).progress("looking", clock)
     assert over is not None
@@ -165,15 +144,15 @@ def test_progress_of_work_without_a_known_end_says_how_much_is_done() -> None:
     assert errors.getvalue() == "\rlooking: 2\r          \r"
 
 
-@pytest.mark.parametrize(("width", "shown"), [(10, "\rchecking:"), (1, "\r")])
-def test_progress_fits_a_narrow_terminal(width: int, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("width", "line"), [(10, "\rchecking:"), (1, "\r")])
+def test_progress_fits_a_narrow_terminal(width: int, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    assert showing(Streams(None, None, screen := FakeTerminal())) is not None
-    assert screen.getvalue() == shown
+    assert with_progress(Streams(None, None, screen := FakeTerminal())) is not None
+    assert screen.getvalue() == line
 
 
-def showing(streams: Streams) -> Iterator[object]:
-    """Have progress shown."""
+def with_progress(streams: Streams) -> Iterator[object]:
+    """Return unfinished work whose progress is on the terminal."""
     clock = Clock()
     over = streams.progress("checking", clock)
     assert over is not None
@@ -184,21 +163,20 @@ def showing(streams: Streams) -> Iterator[object]:
     return work
 
 
-def test_progress_goes_before_anything_else_is_said() -> None:
+def test_progress_is_hidden_before_other_output() -> None:
     screen = FakeTerminal()
     streams = Streams(FakeTerminal(), screen, screen)
-    for say in (
+    for produce_output in (
         lambda: streams.print("text"),
         lambda: streams.print_line("text"),
-        lambda: streams.print_json("text"),
         lambda: streams.print_rows(["A", "B"], [["a", "b"]]),
-        lambda: streams.note("text"),
-        lambda: streams.complain("text"),
-        lambda: streams.confirms("text"),
+        lambda: streams.print_note("text"),
+        lambda: streams.print_error("text"),
+        lambda: streams.confirm("text"),
         streams.close,
     ):
-        work = showing(streams)
-        say()
+        work = with_progress(streams)
+        produce_output()
         assert screen.getvalue().startswith("\rchecking: 2 of 2\r                \r")
         screen.truncate(0)
         screen.seek(0)
@@ -206,22 +184,22 @@ def test_progress_goes_before_anything_else_is_said() -> None:
         assert screen.getvalue() == ""
 
 
-def test_there_is_no_progress_where_there_is_no_terminal() -> None:
+def test_progress_needs_a_terminal() -> None:
     assert Streams(None, FakeTerminal(), io.StringIO()).progress("checking") is None
     assert Streams(None, FakeTerminal(), None).progress("checking") is None
 
 
-def test_a_terminal_that_is_gone_stops_no_work() -> None:
-    streams = Streams(FakeTerminal("y\n"), None, Deaf())
-    assert list(showing(streams)) == []
-    streams.complain("text")
-    streams.note("text")
-    assert streams.confirms("Go on?")
+def test_a_lost_terminal_does_not_stop_work() -> None:
+    streams = Streams(FakeTerminal("y\n"), None, LostTerminal())
+    assert list(with_progress(streams)) == []
+    streams.print_error("text")
+    streams.print_note("text")
+    assert streams.confirm("Go on?")
     streams.close()
 
 
 @pytest.mark.parametrize("at_once", [False, True])
-def test_what_nobody_takes_is_dropped_at_the_end(*, at_once: bool) -> None:
+def test_unread_output_is_discarded_on_close(*, at_once: bool) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     output = open(writer, "w")  # noqa: SIM115  # closed below
@@ -231,4 +209,4 @@ def test_what_nobody_takes_is_dropped_at_the_end(*, at_once: bool) -> None:
         with pytest.raises(BrokenPipeError):
             streams.flush()
     streams.close(at_once=at_once)
-    output.close()  # writes what it still has: nowhere
+    output.close()  # its buffered text goes to the null device

@@ -1,3 +1,5 @@
+"""The converter: types that survive, and the places of faults."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -112,7 +114,7 @@ def refusal(value: Any, type: Any) -> CorruptStateError:
     return caught.value
 
 
-def test_a_class_with_everything_survives() -> None:
+def test_a_class_with_fields_of_all_types_survives() -> None:
     everything = Everything(
         moment=MOMENT,
         day=date(2026, 3, 1),
@@ -194,10 +196,10 @@ def test_a_class_with_everything_survives() -> None:
     ],
 )
 def test_a_value_survives_as_its_type(value: Any, type: Any) -> None:
-    found = round_trip(value, type)
-    assert found == value
-    assert found.__class__ is value.__class__
-    assert repr(found) == repr(value)
+    decoded = round_trip(value, type)
+    assert decoded == value
+    assert decoded.__class__ is value.__class__
+    assert repr(decoded) == repr(value)
 
 
 def test_equal_sets_are_equal_bytes() -> None:
@@ -205,7 +207,7 @@ def test_equal_sets_are_equal_bytes() -> None:
     assert json.loads(codec.encode_json({Point(2), Point(1)}, PATH)) == [{"x": 1, "y": 0.0}, {"x": 2, "y": 0.0}]
 
 
-def test_an_integer_is_a_float_where_a_float_belongs_as_in_serde() -> None:
+def test_an_integer_is_read_as_a_float_where_one_is_expected() -> None:
     assert repr(decode([1, 2.5], list[float])) == "[1.0, 2.5]"
     assert decode([1, None, 2.5], list[float | None]) == [1, None, 2.5]
     assert repr(decode({"x": 1, "y": 2}, Point)) == "Point(x=1, y=2.0)"
@@ -238,17 +240,17 @@ def test_a_tuple_of_another_length_is_corrupt(value: list[Any]) -> None:
     assert refusal(value, tuple[int, str]).json_path == "$"
 
 
-def test_all_faults_are_named() -> None:
+def test_an_error_names_all_faults() -> None:
     error = refusal({"center": {"x": "1", "y": "2"}, "radius": None}, Circle)
     assert error.json_path == "$.center.x"
     assert error.reason == (
-        "an integer is expected, not a string"
-        "; $.center.y: a number is expected, not a string"
-        "; $.radius: a number is expected, not null"
+        "expected an integer, not a string"
+        "; $.center.y: expected a number, not a string"
+        "; $.radius: expected a number, not null"
     )
 
 
-def test_a_validator_of_the_users_class_is_heard() -> None:
+def test_a_validator_of_a_users_class_is_applied() -> None:
     @attrs.define
     class Positive:
         n: int = attrs.field(validator=attrs.validators.gt(0))
@@ -262,7 +264,7 @@ def test_unknown_keys_of_a_users_class_are_ignored() -> None:
     assert decode({"x": 1, "z": 2}, Point) == Point(1)
 
 
-def test_a_hook_of_the_user_is_used_both_ways_and_its_errors_are_located() -> None:
+def test_a_users_hook_is_used_both_ways_and_its_errors_are_located() -> None:
     class Celsius:
         def __init__(self, degrees: float) -> None:
             self.degrees = degrees
@@ -284,7 +286,7 @@ def test_a_hook_of_the_user_is_used_both_ways_and_its_errors_are_located() -> No
 
 
 @pytest.mark.parametrize("type", [complex, object, Point | dict[str, int]])
-def test_a_type_that_the_converter_does_not_know_is_the_callers_error(type: Any) -> None:
+def test_an_unknown_type_is_an_error_of_the_caller(type: Any) -> None:
     with pytest.raises(StructureHandlerNotFoundError):
         decode({}, type)
 
@@ -305,11 +307,11 @@ class Holder:
         ({"a": Box(2**64)}, "$.a.content"),
     ],
 )
-def test_what_a_class_holds_and_json_cannot_is_refused_with_its_path(value: Any, where: str) -> None:
+def test_an_unsupported_value_in_a_class_is_refused_with_its_path(value: Any, where: str) -> None:
     with pytest.raises(UnsupportedValueError) as caught:
         codec.encode_json(value, PATH)
     assert caught.value.json_path == where
 
 
-def test_any_gives_the_plain_value() -> None:
+def test_any_reads_the_plain_value() -> None:
     assert decode({"a": [1, None]}, Any) == {"a": [1, None]}

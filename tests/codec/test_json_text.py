@@ -1,6 +1,9 @@
+"""JSON text: what is written and read, by both engines, and the place of each fault."""
+
 from __future__ import annotations
 
 import json
+import sys
 from collections import OrderedDict
 from datetime import UTC, datetime
 from enum import Enum, IntEnum
@@ -42,7 +45,7 @@ class Pair(NamedTuple):
 
 
 def nested(depth: int, innermost: Any = None) -> Any:
-    """Nest arrays and objects in turn, *depth* of them."""
+    """Nest *depth* arrays and objects in turn."""
     value = innermost
     for level in range(depth):
         value = [value] if level % 2 else {"k": value}
@@ -136,7 +139,7 @@ CYCLE.append(CYCLE)
         (CYCLE, "$" + "[0]" * 127, "nested deeper than 127 levels"),
     ],
 )
-def test_what_the_kernel_could_not_read_back_is_refused_with_its_path(value: Any, where: str, reason: str) -> None:
+def test_a_value_that_the_kernel_could_not_read_is_refused_with_its_path(value: Any, where: str, reason: str) -> None:
     with pytest.raises(UnsupportedValueError) as caught:
         json_text.encode(value, PATH)
     error = caught.value
@@ -164,7 +167,7 @@ def test_127_levels_are_written_and_read_and_128_are_refused(innermost: Any) -> 
 
 @both_engines
 @pytest.mark.parametrize("depth", [1_000, 100_000])
-def test_nesting_without_end_is_corrupt_and_no_recursion_error(depth: int) -> None:
+def test_very_deep_nesting_is_corrupt_and_not_a_recursion_error(depth: int) -> None:
     with pytest.raises(CorruptStateError, match="nested deeper than 127 levels"):
         json_text.decode(b"[" * depth + b"]" * depth, PATH)
 
@@ -206,8 +209,8 @@ def test_many_shallow_brackets_are_not_deep() -> None:
     ],
 )
 def test_json_is_read_as_the_kernel_reads_it(text: str, value: Any) -> None:
-    found = json_text.decode(text.encode(), PATH)
-    assert repr(found) == repr(value)  # the type of a number, the sign of zero and the order of keys count
+    decoded = json_text.decode(text.encode(), PATH)
+    assert repr(decoded) == repr(value)  # the type of a number, the sign of zero and the order of keys count
 
 
 @both_engines
@@ -260,7 +263,7 @@ def test_malformed_text_is_corrupt_with_its_line_and_column(raw: bytes, line: in
 @pytest.mark.parametrize(
     "raw", [b"[1,]", b'{"a": 1,}', b"[,]", b'{"a"}', b"{1: 2}", b"1.", b".5", b"0x1", b"tru", b"//"]
 )
-def test_what_only_other_dialects_take_is_corrupt(raw: bytes) -> None:
+def test_other_dialects_of_json_are_corrupt(raw: bytes) -> None:
     with pytest.raises(CorruptStateError, match=r"^memory/facts\.json: line 1, column \d: "):
         json_text.decode(raw, PATH)
 
@@ -294,24 +297,12 @@ def test_markdown_is_utf_8_without_any_translation() -> None:
         json_text.decode_text("é\naé".encode() + b"\xff", PATH)
 
 
-def test_orjson_is_optional_and_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def missing(name: str) -> None:
-        asked.append(name)
-        raise ImportError(name)
-
-    monkeypatch.setattr(json_text, "import_module", missing)
-    json_text._orjson.cache_clear()
-    try:
-        assert json_text.decode(json_text.encode({"a": [1]}, PATH), PATH) == {"a": [1]}
-        assert asked == ["orjson"]
-    finally:
-        json_text._orjson.cache_clear()
+def test_orjson_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "orjson", None)  # importing it is an ImportError
+    assert json_text._import_orjson() is None
 
 
 @needs_orjson
 def test_orjson_is_used_where_it_is_installed() -> None:
-    orjson = json_text._orjson()
-    assert orjson is not None
-    assert orjson.__name__ == "orjson"
+    assert json_text._orjson is json_text._import_orjson()
+    assert json_text._orjson.__name__ == "orjson"

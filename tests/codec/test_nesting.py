@@ -1,4 +1,4 @@
-"""How deep free-form values may be nested, wherever they stand: what the kernel reads, and an error that says where."""
+"""How deep free-form values of a session may be nested, in each place, and the paths in the errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RECORDS: dict[str, dict[str, Any]] = {
         "timestamp": TIME,
     },
 }
-# Where a value stands, how many arrays and objects are around it, what a reader names, and what a writer names.
+# The keys that lead to a value, and the path that an error on reading names.
 PLACES: dict[str, tuple[list[str | int], str]] = {
     "metadata": (["metadata"], "$.metadata"),
     "in metadata": (["metadata", "m"], "$.metadata"),
@@ -41,7 +41,7 @@ PLACES: dict[str, tuple[list[str | int], str]] = {
 
 
 def document(place: str, depth: int, *, objects: bool) -> dict[str, Any]:
-    """Make a session document with a value in a place, so that the document is *depth* levels deep there."""
+    """Return a session document that is *depth* levels deep in a place."""
     whole: dict[str, Any] = {"id": "s", "user_id": "u", "created_at": TIME, "updated_at": TIME, "metadata": {}}
     whole |= {key: [copy.deepcopy(record) for _ in range(2)] for key, record in RECORDS.items()}
     keys, _ = PLACES[place]
@@ -58,9 +58,7 @@ def document(place: str, depth: int, *, objects: bool) -> dict[str, Any]:
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("objects", [True, False], ids=["objects", "arrays"])
 @pytest.mark.parametrize("place", PLACES)
-def test_a_hundred_and_twenty_seven_levels_are_read_and_written_and_one_more_is_not(
-    place: str, *, objects: bool
-) -> None:
+def test_a_session_may_be_127_levels_deep(place: str, *, objects: bool) -> None:
     session = codec.decode_session(json.dumps(document(place, 127, objects=objects)).encode(), PATH)
     written = bytes(incremental.encode(session, PATH))
     assert codec.decode_session(written, PATH) == session
@@ -72,7 +70,7 @@ def test_a_hundred_and_twenty_seven_levels_are_read_and_written_and_one_more_is_
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("place", [place for place in PLACES if place != "metadata"])
-def test_what_is_too_deep_to_be_read_back_is_not_written(place: str) -> None:
+def test_a_session_that_is_too_deep_is_not_written(place: str) -> None:
     keys, _ = PLACES[place]
     session = codec.decode_session(json.dumps(document(place, 127, objects=True)).encode(), PATH)
     deeper: Any = [[]]

@@ -1,4 +1,4 @@
-"""What holds for any value and any bytes; each property quotes the sentence of the contract that it checks."""
+"""Properties of any value and any bytes. Each quotes the sentence of the contract that it checks."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def outcome(operation: Any, value: Any) -> Any:
 
 def without_orjson(operation: Any, value: Any) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_text, "_orjson", lambda: None)
+        patch.setattr(json_text, "_orjson", None)
         return outcome(operation, value)
 
 
@@ -120,7 +120,7 @@ def test_any_json_value_survives(value: Any) -> None:
 @settings(max_examples=400, deadline=None)
 @given(value=dubious)
 def test_both_engines_write_the_same_bytes_and_refuse_the_same_values(value: Any) -> None:
-    # It says: "Bytes as `serde_json::to_string_pretty` writes them"; "The error names the JSON path of the value"
+    # The contract: "Bytes as `serde_json::to_string_pretty` writes them"; "The error names the JSON path of the value"
     assert outcome(json_text.encode, value) == without_orjson(json_text.encode, value)
 
 
@@ -131,7 +131,7 @@ def test_both_engines_write_the_same_bytes_and_refuse_the_same_values(value: Any
 @example(raw=b"1.7976931348623159e308")
 @example(raw=b"\xef\xbb\xbf")
 def test_both_engines_read_the_same_values_and_refuse_the_same_bytes(raw: bytes) -> None:
-    # It says: "`CorruptStateError` (path, and what is wrong where: line and column for bad JSON, JSON
+    # The contract: "`CorruptStateError` (path, and what is wrong where: line and column for bad JSON, JSON
     # path for a bad value)"
     assert outcome(json_text.decode, raw) == without_orjson(json_text.decode, raw)
 
@@ -155,7 +155,7 @@ def moments(draw: st.DrawFn) -> datetime:
 FIELDS = {
     field.name
     for field in chain.from_iterable(map(attrs.fields, (Session, UserMessage, AgentResponse, TrajectoryStepRecord)))
-} - {"extra", "revision", "seed_id_absent"}
+} - {"extra", "_source", "seed_id_absent"}
 extras = st.dictionaries(text.filter(lambda key: key not in FIELDS), json_values, max_size=2)
 messages = st.builds(UserMessage, text, timestamp=moments(), extra=extras)
 maybe = st.none() | text
@@ -209,6 +209,6 @@ def test_any_session_survives(session: Session) -> None:
     absent = [response.seed_id_absent and response.seed_id is None for response in session.agent_responses]
     assert [response.seed_id_absent for response in loaded.agent_responses] == absent
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_text, "_orjson", lambda: None)
+        patch.setattr(json_text, "_orjson", None)
         assert bytes(incremental.encode(session, PATH)) == raw
         assert codec.decode_session(raw, PATH) == session

@@ -1,4 +1,4 @@
-"""Caches are never the truth: a store that keeps what it can gives what a store gives that keeps nothing."""
+"""Caches change no result: a store with caches returns the same as one without, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ sessions = st.builds(
 
 
 def exactly(value: Any) -> Any:
-    """Give what tells values apart down to their types, and the order of keys."""
+    """Return what distinguishes values, down to their types and the order of keys."""
     if isinstance(value, dict):
         return type(value), [(type(key), key, exactly(item)) for key, item in value.items()]
     if isinstance(value, list | tuple):
@@ -97,13 +97,13 @@ def exactly(value: Any) -> Any:
     if isinstance(value, datetime):
         return type(value), repr(value), value.fold
     if attrs.has(type(value)):
-        fields = [field.name for field in attrs.fields(type(value)) if field.name != "revision"]
+        fields = [field.name for field in attrs.fields(type(value)) if field.name != "_source"]
         return type(value), [exactly(getattr(value, name)) for name in fields]
     return type(value), repr(value)
 
 
 class Pair:
-    """The same done by a store that keeps what it can and by one that keeps nothing, each on a directory of its own."""
+    """Two stores that do the same, one with caches and one without, each on a directory of its own."""
 
     def __init__(self, directory: Path) -> None:
         self._bases = directory / "keeps", directory / "forgets"
@@ -114,7 +114,7 @@ class Pair:
         return self._keeps, StateStore(self._bases[1], durable=False, cache_bytes=0)
 
     def again(self, *, with_file: bool) -> None:
-        """Go on in another process, as it were."""
+        """Start with a new store, as another process would."""
         self._keeps = StateStore(self._bases[0], durable=False)
         if not with_file:
             shutil.rmtree(self._bases[0] / ".oxios_state" / "cache", ignore_errors=True)
@@ -213,7 +213,7 @@ STEPS = [save, save, edit, load, update, update, delete, prune, go_on_elsewhere,
 
 
 def kernel_writes(paths: list[Path], name: str, *, in_place: bool, user_id: str) -> None:
-    """Write a document that differs in one letter, or is none."""
+    """Write a document that differs in one letter, or one that is not JSON."""
     times = dict.fromkeys(["created_at", "updated_at"], "2026-03-01T12:00:00.123456789Z")
     text = json.dumps({"id": name, "user_id": user_id, "unknown": [1, {}]} | times)
     for path in paths:
@@ -224,10 +224,10 @@ def kernel_writes(paths: list[Path], name: str, *, in_place: bool, user_id: str)
             os.replace(target, path)
 
 
-@pytest.mark.parametrize("age", [0, 10], ids=["what is young is not trusted", "all is trusted at once"])
-def test_a_store_that_keeps_what_it_can_gives_what_one_gives_that_keeps_nothing(age: int) -> None:
-    # The second way relies on the clock of the file system, as older Linux lets two changes have one time: what makes
-    # them differ there is in test_racy_changes.
+@pytest.mark.parametrize("age", [0, 10], ids=["young files are not trusted", "all files are trusted at once"])
+def test_a_store_with_caches_returns_the_same_as_one_without(age: int) -> None:
+    # The second way needs a file system with a fine clock: on older Linux two changes may get one time. Such changes
+    # have tests of their own in test_racy_changes.
     if age and not _is_fine():
         pytest.skip("the file system's clock is coarse")
     with pytest.MonkeyPatch.context() as patch:
@@ -249,7 +249,7 @@ def test_a_store_that_keeps_what_it_can_gives_what_one_gives_that_keeps_nothing(
 
 
 def _is_fine() -> bool:
-    """Say whether two changes with a look between them have two times, as since Linux 6.13."""
+    """Return whether two changes with a look between them get two times, as since Linux 6.13."""
     with tempfile.NamedTemporaryFile() as file:
         seen = set()
         for _ in range(20):

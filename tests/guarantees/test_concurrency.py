@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> StateStore:
 
 
 class Workers:
-    """Processes that run a function of `workers`, all from the same moment on: a context manager."""
+    """Processes that run a function of `workers` from the same moment on: a context manager."""
 
     def __init__(self, count: int, function: str, store: StateStore, *arguments: object) -> None:
         script = str(Path(__file__).parents[1] / "workers.py")
@@ -61,7 +61,7 @@ class Workers:
             process.stdin.close()
 
     def said(self) -> list[str]:
-        """Wait for their end, which must be a good one, and give what they wrote."""
+        """Wait until all processes have ended without an error, and return the lines that they wrote."""
         lines = []
         for process in self.processes:
             assert process.stdout is not None
@@ -71,7 +71,7 @@ class Workers:
 
 
 def in_threads(*calls: Callable[[], object]) -> None:
-    """Call all at the same time, each in a thread."""
+    """Make all calls at the same time, each in a thread."""
     barrier = threading.Barrier(len(calls))
 
     def wait_and(call: Callable[[], object]) -> None:
@@ -134,23 +134,23 @@ def test_no_update_is_lost_between_processes(store: StateStore, function: str) -
     assert session.metadata == {"count": 100}
 
 
-def test_of_all_who_ask_for_a_session_one_makes_it(store: StateStore) -> None:
+def test_of_many_callers_of_get_or_create_one_creates_the_session(store: StateStore) -> None:
     for round_ in range(3):
         with Workers(3, "create", store, f"s{round_}", 4) as workers:
             workers.go_on()
-            made = workers.said()
-        assert len(made) == 12
-        assert len(set(made)) == 1
+            times = workers.said()
+        assert len(times) == 12
+        assert len(set(times)) == 1
         session = store.load_session(f"s{round_}")
         assert session is not None
-        assert str(session.created_at) == made[0]
+        assert str(session.created_at) == times[0]
     assert len(store.list_category("sessions")) == 3
 
 
-def test_a_session_that_is_saved_after_it_was_listed_is_not_pruned(store: StateStore) -> None:
+def test_a_session_saved_after_it_was_listed_is_not_pruned(store: StateStore) -> None:
     add_old(store, "a", "b", "c")
 
-    def keep(summary: SessionSummary) -> bool:  # asked between the listing and the removal
+    def keep(summary: SessionSummary) -> bool:  # called between the listing and the removal
         if summary.id == "a":
             touch(store, ["a"])
         if summary.id == "b":
@@ -161,7 +161,7 @@ def test_a_session_that_is_saved_after_it_was_listed_is_not_pruned(store: StateS
     assert [summary.id for summary in store.list_sessions()] == ["a"]
 
 
-def test_nothing_fresh_is_removed_by_prunes_in_many_processes(store: StateStore) -> None:
+def test_prunes_in_many_processes_remove_no_fresh_session(store: StateStore) -> None:
     session_ids = [f"s{number:03}" for number in range(150)]
     add_old(store, *session_ids)
     with Workers(2, "prune", store) as workers:
@@ -203,7 +203,7 @@ def test_a_reader_does_not_wait_for_the_lock(store: StateStore) -> None:
         in_threads(read)
 
 
-def test_a_blind_save_is_staged_before_it_waits_for_the_lock(store: StateStore) -> None:
+def test_an_unconditional_save_is_staged_before_it_waits_for_the_lock(store: StateStore) -> None:
     def staged() -> list[Path]:
         return list(store.base_path.rglob("*.tmp"))
 
@@ -219,7 +219,7 @@ def test_a_blind_save_is_staged_before_it_waits_for_the_lock(store: StateStore) 
     assert staged() == []
 
 
-def test_of_blind_saves_at_the_same_time_one_is_left_whole(store: StateStore) -> None:
+def test_simultaneous_unconditional_saves_leave_one_whole_document(store: StateStore) -> None:
     values = [[number] * number * 1000 for number in range(1, 9)]
     in_threads(*(partial(store.save_json, "c", "a", value) for value in values for _ in range(3)))
     assert store.load_json("c", "a") in values

@@ -1,4 +1,4 @@
-"""What else may stand in a directory: links, pipes, directories, and what may only be read."""
+"""Directory entries that are not plain files: links, pipes, sockets, directories; and read-only directories."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def bind(name: str) -> None:
         "directory",
     ],
 )
-def test_what_is_not_a_file_neither_hangs_nor_leaks_and_is_named(
+def test_reading_a_special_file_neither_hangs_nor_leaks_and_names_it(
     store: StateStore, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.chdir(store.base_path / "c")  # the path of a socket is short
@@ -126,9 +126,7 @@ def test_what_is_not_a_file_neither_hangs_nor_leaks_and_is_named(
 
 @posix
 @pytest.mark.parametrize("kind", ["fifo", "loop"])
-def test_what_is_not_a_file_does_not_keep_a_category_from_being_listed_or_a_document_from_being_saved(
-    store: StateStore, kind: str
-) -> None:
+def test_special_files_disturb_neither_listing_nor_saving(store: StateStore, kind: str) -> None:
     path = store.base_path / "c" / "x.json"
     os.mkfifo(path) if kind == "fifo" else path.symlink_to("x.json")
     assert store.list_category("c") == ["a"]
@@ -138,10 +136,10 @@ def test_what_is_not_a_file_does_not_keep_a_category_from_being_listed_or_a_docu
 
 @contextmanager
 def unprivileged(directory: Path) -> Iterator[None]:
-    """Give all below *directory* to a user without privileges, be that user, and let nothing be written."""
-    found = [directory, *directory.rglob("*")]
+    """Run the block as a user without privileges who owns everything below *directory* and may only read it."""
+    paths = [directory, *directory.rglob("*")]
     root = os.geteuid() == 0
-    for path in found:
+    for path in paths:
         if root:
             os.chown(path, 65534, -1)
         path.chmod(0o500 if path.is_dir() else 0o400)
@@ -152,12 +150,12 @@ def unprivileged(directory: Path) -> Iterator[None]:
     finally:
         if root:
             os.seteuid(0)
-        for path in filter(Path.exists, found):
+        for path in filter(Path.exists, paths):
             path.chmod(0o700)
 
 
 @posix
-def test_a_read_only_store_can_be_read_and_nothing_is_written() -> None:
+def test_a_read_only_directory_can_be_read_and_nothing_is_written() -> None:
     with tempfile.TemporaryDirectory() as directory:  # not tmp_path, which other users cannot reach
         store = StateStore(directory)
         session = Session("user", "s")
@@ -186,7 +184,7 @@ def test_a_read_only_store_can_be_read_and_nothing_is_written() -> None:
 
 @posix
 @pytest.mark.parametrize("kind", ["fifo", "link", "read-only"])
-def test_what_has_the_name_of_a_temporary_file_neither_stops_nor_breaks_a_prune(kind: str) -> None:
+def test_special_files_named_like_temporary_files_do_not_disturb_a_prune(kind: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         store = StateStore(directory)
         store.save_json("c", "a", 1)
@@ -194,12 +192,12 @@ def test_what_has_the_name_of_a_temporary_file_neither_stops_nor_breaks_a_prune(
         make: dict[str, Callable[[], object]] = {
             "fifo": lambda: os.mkfifo(path),
             "link": lambda: path.symlink_to("a.json"),
-            "read-only": path.touch,  # of a writer that died when it had given it the document's mode
+            "read-only": path.touch,  # its writer died after it set the mode of its read-only document
         }
         make[kind]()
         with unprivileged(Path(directory)):
             (Path(directory) / "c").chmod(0o700)
             if kind == "fifo":
-                path.chmod(0o600)  # what may not be opened does not hang
+                path.chmod(0o600)  # a FIFO that may not be opened cannot hang
             signal.alarm(1)
             assert store.prune() == []

@@ -1,4 +1,4 @@
-"""What threads need for the first time at the same moment: each case in a process in which nothing is made yet."""
+"""First calls from several threads at once, each case in a fresh process in which nothing is imported yet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run_afresh(scenario: Callable[[Path], object], directory: Path) -> None:
-    """Run the source of a function, which imports what it needs when it needs it, in a process of its own."""
+    """Run the source of a function, which imports what it needs, in a process of its own."""
     lines = (
         "import sys",
         "from pathlib import Path",
@@ -29,68 +29,67 @@ def run_afresh(scenario: Callable[[Path], object], directory: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def ask_for_the_converter(_: Path) -> None:
+def get_the_converter(_: Path) -> None:
     import threading
 
     import oxios_state
-    from oxios_state.codec import documents as codec
+    from oxios_state.codec import documents
+    from oxios_state.codec.converter import make_converter
 
-    make, together = conversion.make_converter, threading.Barrier(2)
+    together = threading.Barrier(2)
 
     def make_together() -> object:
         together.wait()
-        return make()
+        return make_converter()
 
-    def ask() -> None:
-        found.append(oxios_state.converter)
+    def get() -> None:
+        converters.append(oxios_state.converter)
 
-    setattr(codec, "make_converter", make_together)  # noqa: B010  # of another type, to a type checker
-    found: list[object] = []
-    threads = [threading.Thread(target=ask) for _ in range(2)]
+    setattr(documents, "make_converter", make_together)  # noqa: B010  # a type checker knows another type
+    converters: list[object] = []
+    threads = [threading.Thread(target=get) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [oxios_state.converter] * 2
+    assert converters == [oxios_state.converter] * 2
 
 
-def test_threads_that_ask_for_the_converter_first_all_get_one(tmp_path: Path) -> None:
-    run_afresh(ask_for_the_converter, tmp_path)
+def test_threads_that_first_need_the_converter_get_the_same_one(tmp_path: Path) -> None:
+    run_afresh(get_the_converter, tmp_path)
 
 
-def import_the_encoder_while_json_is_imported(directory: Path) -> None:
+def save_while_another_thread_imports_json(directory: Path) -> None:
+    import importlib
     import threading
     import time
     from importlib.machinery import ModuleSpec, PathFinder
 
     from oxios_state import StateStore
-    from oxios_state.codec import json_text
 
-    setattr(json_text, "_orjson", lambda: None)  # noqa: B010  # as if it were not installed
     store = StateStore(directory, durable=False)
-    store.save_markdown("c", "notes", "")  # made, but for what JSON needs
-    (directory / "c" / "there.json").write_bytes(b"1")
     importing = threading.Event()
 
     def pause(_: object) -> None:
         importing.set()
-        time.sleep(0.3)  # for the other thread to come to it
+        time.sleep(0.3)  # until the other thread imports it too
 
     class Finder:
         @staticmethod
         def find_spec(name: str, *_: object) -> ModuleSpec | None:
             if name != "json":
                 return None
-            found = PathFinder.find_spec(name)
-            setattr(found and found.loader, "create_module", pause)  # noqa: B010  # before others see that it is imported
-            return found
+            spec = PathFinder.find_spec(name)
+            setattr(spec and spec.loader, "create_module", pause)  # noqa: B010  # a type checker knows another type
+            return spec
 
     for name in ("json", "json.decoder", "json.encoder", "json.scanner"):
-        sys.modules.pop(name, None)  # what measures coverage may have imported it
+        sys.modules.pop(name, None)  # coverage may have imported it
     sys.meta_path.insert(0, Finder)
-    threads = [threading.Thread(target=store.load_json, args=["c", "there"])]
+    threads = [threading.Thread(target=importlib.import_module, args=["json"])]
     threads[0].start()
-    importing.wait(5)
+    assert importing.wait(5)
+    assert "oxios_state.codec.json_text" not in sys.modules
     threads.append(threading.Thread(target=store.save_json, args=["c", "new", 1]))
     threads[1].start()
     for thread in threads:
@@ -98,8 +97,8 @@ def import_the_encoder_while_json_is_imported(directory: Path) -> None:
     assert store.load_json("c", "new") == 1
 
 
-def test_threads_that_read_and_write_json_first_do_not_wait_for_each_others_imports(tmp_path: Path) -> None:
-    run_afresh(import_the_encoder_while_json_is_imported, tmp_path)
+def test_a_first_save_while_another_thread_imports_json_does_not_deadlock(tmp_path: Path) -> None:
+    run_afresh(save_while_another_thread_imports_json, tmp_path)
 
 
 @attrs.define
@@ -109,7 +108,7 @@ class Kept:
 
 
 def do_everything_first(base: Path) -> None:
-    """Be one of the processes of the test below."""
+    """Make a first call of every kind from many threads: one process of the test below."""
     import threading
     from concurrent.futures import ThreadPoolExecutor
     from operator import methodcaller
@@ -137,7 +136,7 @@ def do_everything_first(base: Path) -> None:
             future.result()
 
 
-def test_threads_that_do_everything_first_all_succeed(tmp_path: Path) -> None:
+def test_first_calls_of_every_kind_in_many_threads_succeed(tmp_path: Path) -> None:
     session = Session("u", "s")
     session.add_user_message("hello")
     session.add_agent_response(AgentResponse("hi"))

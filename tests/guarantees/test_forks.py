@@ -1,7 +1,7 @@
 """Forks: of a process whose threads hold or want locks, and inside the blocks of the store.
 
-Each scenario runs in a process of its own, which this file is when it is run by its path: a fork of pytest would take
-its threads and its output along.
+Each scenario runs in a process of its own, which runs this file as a script: a fork of pytest would copy its threads'
+locks and its output.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from functools import partial
 from types import SimpleNamespace
@@ -51,7 +52,7 @@ def child(work: Callable[[], object]) -> int:
 
 
 def finish(work: Callable[[], object]) -> None:
-    """Work, and end this process without what pytest or the parent would do at its end."""
+    """Call *work* and end this process at once, without the cleanup of pytest or of the parent."""
     code = 1
     try:
         work()
@@ -93,7 +94,7 @@ def answer_is_free(store: StateStore) -> None:
 
 
 def is_free_elsewhere(store: StateStore) -> bool:
-    """Whether a process that has nothing in common with this one would get the lock at once."""
+    """Return whether an unrelated process would get the lock at once."""
     with start(answer_is_free, store.base_path) as process:
         process.communicate()
     assert process.returncode in {0, 3}
@@ -173,7 +174,7 @@ def fork_inside_a_lock(store: StateStore) -> None:
         with store.lock("c"):
             pid = os.fork()
             if not pid:
-                assert not is_free(store)  # it is the parent's, and not re-entrant for the child
+                assert not is_free(store)  # the parent holds it, and it is not re-entrant for the child
         if pid:
             left.wait()
             assert not is_free_elsewhere(store)
@@ -184,7 +185,7 @@ def fork_inside_a_lock(store: StateStore) -> None:
     assert is_free(store)
 
 
-def test_a_child_that_leaves_the_block_it_was_forked_in_does_not_release_the_lock(tmp_path: Path) -> None:
+def test_a_child_forked_in_a_lock_block_does_not_release_the_lock(tmp_path: Path) -> None:
     run(fork_inside_a_lock, tmp_path)
 
 
@@ -199,7 +200,7 @@ def fork_inside_an_edit(store: StateStore) -> None:
         assert pid == 0
     else:
         if not pid:
-            finish(lambda: pytest.fail("the child saved over what its parent saved"))
+            finish(lambda: pytest.fail("the child overwrote the save of its parent"))
 
     def again() -> None:
         with store.edit_session("s") as session:
@@ -213,7 +214,7 @@ def fork_inside_an_edit(store: StateStore) -> None:
     assert saved.metadata == {"parent": True, "child": True}
 
 
-def test_a_child_forked_inside_an_edit_is_told_of_the_conflict(tmp_path: Path) -> None:
+def test_a_child_forked_in_an_edit_gets_a_conflict(tmp_path: Path) -> None:
     run(fork_inside_an_edit, tmp_path)
 
 
@@ -227,7 +228,7 @@ def fork_and_wait_to_be_killed(store: StateStore) -> None:
         ended_well(child(work))  # this process is killed while it waits
 
 
-def test_a_lock_is_free_when_its_process_was_killed_though_a_child_lives(tmp_path: Path) -> None:
+def test_a_killed_process_frees_its_lock_though_a_child_lives(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
     with start(fork_and_wait_to_be_killed, tmp_path) as process:
         assert process.stdin is not None
@@ -265,12 +266,34 @@ def count_descriptors(store: StateStore) -> None:
     assert count() == before
 
 
-def test_no_descriptor_is_left_after_a_lock_nor_in_a_child(tmp_path: Path) -> None:
+def test_locks_leave_no_descriptor_open_nor_in_a_child(tmp_path: Path) -> None:
     run(count_descriptors, tmp_path)
 
 
+def fork_while_a_thread_imports_the_parts_of_a_store(store: StateStore) -> None:
+    importing = threading.Event()
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "oxios_state.documents":
+                importing.set()
+                time.sleep(0.2)  # for the fork
+
+    sys.meta_path.insert(0, Finder)
+    thread = threading.Thread(target=take, args=[store])
+    thread.start()
+    assert importing.wait(5)
+    assert ended_well(child(partial(take, store)))
+    thread.join()
+
+
+def test_a_fork_waits_for_a_thread_that_imports_the_parts_of_a_store(tmp_path: Path) -> None:
+    run(fork_while_a_thread_imports_the_parts_of_a_store, tmp_path)
+
+
 def fork_while_a_thread_opens_a_lock_file(store: StateStore) -> None:
-    """Fork in the instant in which the file is open and nobody has written that down."""
+    """Fork after the file is opened and before its descriptor is noted."""
     opened, forking = threading.Event(), threading.Event()
 
     def opening(path: str, *arguments: int) -> int:
@@ -297,7 +320,7 @@ def test_a_fork_waits_for_a_thread_that_opens_a_lock_file(tmp_path: Path) -> Non
     run(fork_while_a_thread_opens_a_lock_file, tmp_path)
 
 
-def fork_while_a_thread_asks_a_throttle(_: StateStore) -> None:
+def fork_while_a_thread_uses_a_throttle(_: StateStore) -> None:
     asking, over = threading.Event(), threading.Event()
     times = iter([0.0, 1.0, 100.0])
 
@@ -322,8 +345,8 @@ def fork_while_a_thread_asks_a_throttle(_: StateStore) -> None:
     thread.join()
 
 
-def test_a_child_asks_a_throttle_that_a_thread_of_its_parent_was_asking(tmp_path: Path) -> None:
-    run(fork_while_a_thread_asks_a_throttle, tmp_path)
+def test_a_child_can_use_a_throttle_that_a_thread_of_its_parent_was_using(tmp_path: Path) -> None:
+    run(fork_while_a_thread_uses_a_throttle, tmp_path)
 
 
 def keep_nothing_in_a_child(store: StateStore) -> None:
@@ -339,7 +362,7 @@ def keep_nothing_in_a_child(store: StateStore) -> None:
     assert store._sessions._cache._kept
 
 
-def test_a_child_keeps_nothing_of_what_its_parent_kept(tmp_path: Path) -> None:
+def test_a_child_starts_with_an_empty_session_cache(tmp_path: Path) -> None:
     run(keep_nothing_in_a_child, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Directories that are none, lead elsewhere, or go while they are used: the library's own, a category, the base."""
+"""Directories that are files or links, or vanish while they are used: the library's own, a category, the base."""
 
 from __future__ import annotations
 
@@ -23,12 +23,9 @@ posix = pytest.mark.skipif(os.name == "nt", reason="links, devices and permissio
 @posix
 @pytest.mark.parametrize(
     "place",
-    [
-        *(pytest.param(place) for place in ("", "locks", "quarantine")),
-        ".gitignore",
-    ],
+    ["", "locks", "quarantine", ".gitignore"],
 )
-def test_links_in_its_own_directory_do_not_have_it_write_outside(store: StateStore, tmp_path: Path, place: str) -> None:
+def test_links_in_the_librarys_directory_lead_no_write_outside(store: StateStore, tmp_path: Path, place: str) -> None:
     own, outside = store.base_path / ".oxios_state" / place, tmp_path / "outside"
     shutil.rmtree(own) if own.is_dir() else own.unlink(missing_ok=True)
     outside.mkdir()
@@ -49,7 +46,7 @@ def test_links_in_its_own_directory_do_not_have_it_write_outside(store: StateSto
 
 @posix
 @pytest.mark.parametrize("kind", ["file", "dangling", "pipe"])
-def test_what_is_no_directory_in_place_of_its_own_is_an_error_and_loses_nothing(store: StateStore, kind: str) -> None:
+def test_a_file_in_place_of_the_librarys_directory_is_an_error_and_loses_nothing(store: StateStore, kind: str) -> None:
     own = store.base_path / ".oxios_state"
     shutil.rmtree(own)
     make: dict[str, Callable[[Path], object]] = {
@@ -72,7 +69,7 @@ def test_what_is_no_directory_in_place_of_its_own_is_an_error_and_loses_nothing(
 @posix
 @pytest.mark.parametrize("file", ["c.lock", "c.turn"])
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
-def test_a_lock_file_that_is_none_neither_hangs_nor_leads_outside(
+def test_a_special_file_in_place_of_a_lock_file_neither_hangs_nor_leads_outside(
     store: StateStore, tmp_path: Path, kind: str, file: str
 ) -> None:
     path, outside = store.base_path / ".oxios_state" / "locks" / file, tmp_path / "outside"
@@ -85,7 +82,7 @@ def test_a_lock_file_that_is_none_neither_hangs_nor_leads_outside(
     make[kind]()
     descriptors = len(os.listdir("/dev/fd"))
     if kind == "pipe":
-        store.save_json("c", "a", 2)  # it can be locked as well as a file can
+        store.save_json("c", "a", 2)  # a pipe can be locked like a file
     else:
         with pytest.raises(OSError, match=rf"not saved, .*{file}"):
             store.save_json("c", "a", 2)
@@ -97,7 +94,7 @@ def test_a_lock_file_that_is_none_neither_hangs_nor_leads_outside(
     assert len(os.listdir("/dev/fd")) == descriptors
 
 
-# A base that is none, or goes.
+# A base that is a file, or vanishes.
 
 
 @posix
@@ -120,7 +117,7 @@ def test_a_file_in_place_of_the_base_or_a_category_is_an_error_and_stays(tmp_pat
 
 
 @posix
-def test_a_base_that_is_removed_between_calls_is_made_again(store: StateStore) -> None:
+def test_a_base_removed_between_calls_is_created_again(store: StateStore) -> None:
     session = Session("u", "s")
     store.save_session(session)
     shutil.rmtree(store.base_path)
@@ -135,7 +132,7 @@ def test_a_base_that_is_removed_between_calls_is_made_again(store: StateStore) -
 
 @posix
 @pytest.mark.parametrize("again", [False, True])
-def test_a_base_that_is_removed_under_a_lock_is_a_clear_error_or_made_again(store: StateStore, *, again: bool) -> None:
+def test_a_base_removed_under_a_lock_is_an_error_or_created_again(store: StateStore, *, again: bool) -> None:
     session = Session("u", "s")
     store.save_session(session)
     if again:
@@ -147,12 +144,12 @@ def test_a_base_that_is_removed_under_a_lock_is_a_clear_error_or_made_again(stor
         with pytest.raises(StateError, match="deleted since"), store.edit_session("s"):
             shutil.rmtree(store.base_path)
         assert store.load_session("s") is None
-    with store.lock("sessions", timeout=0):  # it was given back
+    with store.lock("sessions", timeout=0):  # the lock is free
         pass
 
 
 @posix
-def test_a_base_that_comes_and_goes_breaks_no_reader_and_no_writer(store: StateStore) -> None:
+def test_a_base_that_is_repeatedly_removed_breaks_no_reader_and_no_writer(store: StateStore) -> None:
     done = threading.Event()
     seen: list[BaseException] = []
 
@@ -188,7 +185,7 @@ def test_a_base_that_comes_and_goes_breaks_no_reader_and_no_writer(store: StateS
 
 @posix
 @pytest.mark.parametrize("closed", ["state", "state/c", "state/.oxios_state/locks"])
-def test_what_a_user_may_not_write_is_a_clear_error_and_as_it_was(
+def test_a_write_without_permission_is_a_clear_error_and_changes_nothing(
     all_below: Callable[[Path], dict[str, bytes | None]], nobody: Path, closed: str
 ) -> None:
     store = StateStore(nobody / "state", durable=False)

@@ -1,4 +1,4 @@
-"""Names and directories that would lead a store astray: outside, into each other, or nowhere."""
+"""Names and paths that would lead a store outside its base, into another document, or nowhere."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from oxios_state import (
 posix = pytest.mark.skipif(os.name == "nt", reason="links, devices and permissions of POSIX")
 
 
-# Traversal, in whatever takes a name or a path.
+# Traversal, in every parameter that takes a name or a path.
 
 TRAVERSAL = ["..", "../x", "../../x", "a/../../x", "/x", "/etc/passwd", "..\\x", "a/..", ".oxios_state", "./x", "x\0"]
 
 
 @pytest.mark.parametrize("name", TRAVERSAL)
-def test_no_parameter_takes_a_name_that_leads_away(
+def test_every_parameter_refuses_a_name_that_leads_outside(
     all_below: Callable[[Path], dict[str, bytes | None]], store: StateStore, tmp_path: Path, name: str
 ) -> None:
     session = Session("u", name)
@@ -67,7 +67,7 @@ def test_no_parameter_takes_a_name_that_leads_away(
     assert all_below(tmp_path) == before
 
 
-def test_a_user_may_have_any_name(
+def test_a_user_id_may_be_any_text(
     all_below: Callable[[Path], dict[str, bytes | None]], store: StateStore, tmp_path: Path
 ) -> None:
     before = all_below(tmp_path).keys()
@@ -83,7 +83,7 @@ def quarantined(store: StateStore) -> Quarantined:
 
 
 @posix
-def test_a_problem_cannot_lead_outside(store: StateStore, tmp_path: Path) -> None:
+def test_quarantining_a_problem_outside_the_base_is_refused(store: StateStore, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{")
     with pytest.raises((ValueError, StateError)):
         store.quarantine(Problem(ProblemKind.CORRUPT, store.base_path / ".." / "x.json", ""))
@@ -92,7 +92,7 @@ def test_a_problem_cannot_lead_outside(store: StateStore, tmp_path: Path) -> Non
 
 @posix
 @pytest.mark.parametrize("path", ["../x.json", "c/../../x.json", ".oxios_state/locks/x.json"])
-def test_a_reason_cannot_lead_outside(store: StateStore, tmp_path: Path, path: str) -> None:
+def test_restoring_to_a_place_outside_the_base_is_refused(store: StateStore, tmp_path: Path, path: str) -> None:
     content = quarantined(store).content
     reason = json.loads(content.with_name("reason.json").read_text())
     content.with_name("reason.json").write_text(json.dumps({**reason, "path": path}))
@@ -113,11 +113,11 @@ def test_a_file_that_is_not_in_quarantine_cannot_be_restored(store: StateStore, 
     assert (tmp_path / "foreign" / "content").exists()
 
 
-# Links, and what is no file.
+# Links and devices.
 
 
 @posix
-def test_a_save_does_not_change_what_else_the_old_file_is_called(store: StateStore, tmp_path: Path) -> None:
+def test_a_save_does_not_change_other_hard_links_of_the_old_file(store: StateStore, tmp_path: Path) -> None:
     path, other = store.base_path / "c" / "a.json", tmp_path / "other.json"
     os.link(path, other)
     store.save_json("c", "a", 2)
@@ -128,7 +128,7 @@ def test_a_save_does_not_change_what_else_the_old_file_is_called(store: StateSto
 
 
 @posix
-def test_an_archive_that_has_the_same_file_by_another_name_keeps_it(store: StateStore) -> None:
+def test_archiving_keeps_another_hard_link_of_the_same_file(store: StateStore) -> None:
     store.save_session(Session("u", "s"))
     (store.base_path / "old").mkdir()
     os.link(store.base_path / "sessions" / "s.json", store.base_path / "old" / "s.json")
@@ -174,7 +174,7 @@ def test_a_link_to_a_device_or_a_system_file_is_refused(store: StateStore, targe
 
 @posix
 @pytest.mark.parametrize("letter", ["n", "é", "名", "🚀"])
-def test_names_as_long_as_they_may_be_work_with_everything(tmp_path: Path, letter: str) -> None:
+def test_names_of_the_maximum_length_work_with_every_method(tmp_path: Path, letter: str) -> None:
     def longest(size: int) -> str:
         return (letter * 255)[: size // len(letter.encode())] + "x" * (size % len(letter.encode()))
 
@@ -217,7 +217,7 @@ def test_a_path_that_is_too_long_is_an_error_that_names_it(store: StateStore) ->
     assert store.list_category("c") == ["a"]
 
 
-# Names that some systems take for one.
+# Names that some systems do not distinguish.
 
 
 @posix

@@ -1,4 +1,4 @@
-"""The kernel's own seven tests (state_store.rs), carried over, and the files that it wrote."""
+"""The seven tests of the Oxios kernel's own store (state_store.rs), in Python, and the files that it wrote."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KERNEL_FILES = Path(__file__).parents[1] / "data" / "kernel"
 
 @pytest.fixture
 def kernel_store(tmp_path: Path) -> StateStore:
-    """A copy of what the kernel wrote, under its names: those of the data are quoted, for any system to check out."""
+    """A store on a copy of the kernel's files, under their real names: the test data's are quoted for all systems."""
     for path in KERNEL_FILES.rglob("*.*"):
         target = tmp_path / "kernel" / unquote(str(path.relative_to(KERNEL_FILES)))
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What falls between two steps: the kernel, which takes no locks, signal handlers, and threads that die."""
+"""Events between two steps of an operation: saves of the kernel, signal handlers, errors, and threads that die."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ from oxios_state import (
     UnsupportedValueError,
     UserMessage,
 )
+from oxios_state.sessions import pruning
+from oxios_state.sessions.repository import Sessions
 from oxios_state.storage import locks, tree
-from oxios_state.storage.tree import Tree
+from oxios_state.storage.locks import CategoryLocks
+from oxios_state.storage.tree import Directory, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,16 +45,15 @@ def store(tmp_path: Path) -> StateStore:
 
 
 def kernel_saves(path: Path, user_id: str) -> None:
-    """Do as the kernel does: write another file and rename it, without a lock."""
-    written = path.with_name(f"{path.stem}.tmp")
-    text = Session(user_id, path.stem, created_at=OLD)
+    """Save as the kernel does: write another file and rename it, without a lock."""
+    temporary = path.with_name(f"{path.stem}.tmp")
     other = StateStore(path.parents[1] / "kernel", durable=False)
-    other.save_session(text)
-    (other.base_path / "sessions" / path.name).rename(written)
-    os.replace(written, path)
+    other.save_session(Session(user_id, path.stem, created_at=OLD))
+    (other.base_path / "sessions" / path.name).rename(temporary)
+    os.replace(temporary, path)
 
 
-def test_a_session_that_goes_while_the_directory_is_read_is_not_listed(
+def test_a_session_that_vanishes_during_a_listing_is_not_listed(
     store: StateStore, calls: SimpleNamespace, caplog: pytest.LogCaptureFixture
 ) -> None:
     def deleting(entries: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
@@ -77,7 +79,7 @@ def test_an_archive_that_is_the_sessions_by_another_name_is_refused(store: State
     assert len(store.list_sessions()) == 3
 
 
-def test_a_file_is_not_moved_to_where_it_is(store: StateStore) -> None:
+def test_moving_a_file_onto_itself_is_refused(store: StateStore) -> None:
     path = store.base_path / "sessions" / "a.json"
     (store.base_path / "old").symlink_to("sessions")
     with pytest.raises(InvalidNameError, match="to where it is"):
@@ -86,7 +88,7 @@ def test_a_file_is_not_moved_to_where_it_is(store: StateStore) -> None:
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_a_save_by_the_kernel_while_a_session_is_archived_stays(
+def test_a_save_by_the_kernel_during_archiving_stays(
     store: StateStore, monkeypatch: pytest.MonkeyPatch, *, links: bool
 ) -> None:
     path = store.base_path / "sessions" / "a.json"
@@ -113,7 +115,7 @@ def test_a_save_by_the_kernel_while_a_session_is_archived_stays(
     assert session.user_id == "kernel"
 
 
-def test_a_session_that_the_kernel_deletes_while_it_is_archived_is_archived(
+def test_a_session_that_the_kernel_deletes_during_archiving_is_archived(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = store.base_path / "sessions" / "a.json"
@@ -129,27 +131,29 @@ def test_a_session_that_the_kernel_deletes_while_it_is_archived_is_archived(
     assert store.list_category("archive") == ["a", "b", "c"]
 
 
-def test_a_session_that_the_kernel_makes_meanwhile_is_not_overwritten(
+def test_get_or_create_does_not_overwrite_a_session_that_the_kernel_created_meanwhile(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = store.base_path / "sessions" / "new.json"
-    update = StateStore.update_session
+    update = Sessions.update
 
-    def update_late(self: StateStore, session: Session) -> None:
+    def update_late(self: Sessions, session: Session) -> None:
         kernel_saves(path, "user")
         update(self, session)
 
-    monkeypatch.setattr(StateStore, "update_session", update_late)
+    monkeypatch.setattr(Sessions, "update", update_late)
     before = store.get_or_create_session("user", "new")
     assert before.created_at == OLD
 
 
-def test_a_session_that_comes_and_goes_is_a_conflict(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_get_or_create_of_a_session_that_others_create_and_delete_is_a_conflict(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def conflict(*_: object) -> None:
-        raise SessionConflictError("made meanwhile, and gone again")
+        raise SessionConflictError("created meanwhile, and deleted again")
 
-    monkeypatch.setattr(StateStore, "update_session", conflict)
-    with pytest.raises(SessionConflictError, match="comes and goes"):
+    monkeypatch.setattr(Sessions, "update", conflict)
+    with pytest.raises(SessionConflictError, match="session 'new' was repeatedly created and deleted"):
         store.get_or_create_session("user", "new")
 
 
@@ -163,7 +167,7 @@ def test_a_link_is_not_archived(store: StateStore) -> None:
     assert [summary.id for summary in store.list_sessions()] == ["a"]
 
 
-def test_a_session_that_turns_into_something_else_does_not_keep_the_others(store: StateStore) -> None:
+def test_a_session_that_became_a_directory_does_not_stop_a_prune(store: StateStore) -> None:
     def spoil(summary: Any) -> bool:
         if summary.id == "a":
             path = store.base_path / "sessions" / "a.json"
@@ -177,34 +181,34 @@ def test_a_session_that_turns_into_something_else_does_not_keep_the_others(store
     assert store.list_sessions() == []
 
 
-def test_a_lock_that_is_lost_in_the_middle_of_a_prune_says_what_was_done(
+def test_a_lock_timeout_during_a_prune_says_how_many_were_removed(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, taken = StateStore.lock, []
+    hold, held = CategoryLocks.hold, []
 
-    def lock_twice(self: StateStore, category: str) -> Any:
-        taken.append(category)
-        if len(taken) > 2:
+    def hold_twice(self: CategoryLocks, category: str) -> Any:
+        held.append(category)
+        if len(held) > 2:
             raise LockTimeoutError("the lock")
-        return lock(self, category)
+        return hold(self, category)
 
-    monkeypatch.setattr("oxios_state.store._LONGEST_HOLD", 0)  # another gets the lock after each removal
-    monkeypatch.setattr(StateStore, "lock", lock_twice)
+    monkeypatch.setattr(pruning, "_MAX_HOLD", 0)  # another gets the lock after each removal
+    monkeypatch.setattr(CategoryLocks, "hold", hold_twice)
     with pytest.raises(LockTimeoutError) as caught:
         store.prune(ALL_OLD)
     assert caught.value.__notes__ == ["2 sessions were removed before"]
 
 
-def test_what_a_subclass_adds_is_not_lost_silently(store: StateStore) -> None:
+def test_saving_refuses_subclasses_of_sessions_and_records(store: StateStore) -> None:
     class Conversation(Session):
         pass
 
     class Message(UserMessage):
         pass
 
-    with pytest.raises(TypeError, match="a Session is expected, not Conversation"):
+    with pytest.raises(TypeError, match="expected Session, not Conversation"):
         store.save_session(Conversation("user", "a"))
-    with pytest.raises(UnsupportedValueError, match=r"\$\.user_messages\[0\]: a UserMessage belongs here, not Message"):
+    with pytest.raises(UnsupportedValueError, match=r"\$\.user_messages\[0\]: expected UserMessage, not .*Message\("):
         store.save_session(Session("user", "a", user_messages=[Message("x")]))
 
 
@@ -225,7 +229,7 @@ def test_a_signal_handler_does_not_enter_a_lock_that_its_thread_is_taking(
         assert refused
 
 
-def test_an_interrupt_after_an_inner_block_leaves_the_outer_one_its_lock(
+def test_an_interrupt_after_an_inner_block_leaves_the_lock_to_the_outer_one(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = locks._release
@@ -252,7 +256,7 @@ def test_an_interrupt_after_an_inner_block_leaves_the_outer_one_its_lock(
     assert deleted.is_set()
 
 
-def test_an_interrupt_as_the_lock_is_given_back_gives_it_back(
+def test_an_interrupt_before_the_release_of_a_lock_still_releases_it(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = locks._release
@@ -273,7 +277,7 @@ def test_an_interrupt_as_the_lock_is_given_back_gives_it_back(
     assert taken == [True]
 
 
-def test_an_interrupt_in_the_middle_of_giving_the_lock_back_gives_it_back_once(
+def test_an_interrupt_during_the_release_of_a_lock_releases_it_once(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(_: int) -> None:
@@ -284,14 +288,14 @@ def test_an_interrupt_in_the_middle_of_giving_the_lock_back_gives_it_back_once(
     assert store.delete_session("a")
 
 
-def test_a_document_that_goes_before_the_lock_is_had_was_not_deleted(
+def test_deleting_a_document_that_vanished_before_the_lock_returns_false(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Tree, "remove", lambda *_: False)
+    monkeypatch.setattr(Directory, "remove", lambda *_: False)
     assert store.delete_session("a") is False
 
 
-def test_a_category_that_another_made_is_not_taken_away_when_its_sync_fails(
+def test_a_failed_sync_does_not_remove_a_category_that_another_created(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(directory: Path) -> None:
@@ -303,7 +307,7 @@ def test_a_category_that_another_made_is_not_taken_away_when_its_sync_fails(
     assert (store.base_path / "sessions").is_dir()
 
 
-def test_a_system_that_never_locks_a_temporary_file_is_an_error(
+def test_a_system_that_refuses_to_lock_a_temporary_file_is_an_error(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "try_lock", lambda *_: False)  # as AppArmor and SELinux can
@@ -312,9 +316,7 @@ def test_a_system_that_never_locks_a_temporary_file_is_an_error(
     assert not list(store.base_path.rglob("*.tmp"))
 
 
-def test_a_quarantine_that_fails_half_way_keeps_what_is_there(
-    store: StateStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_quarantine_that_fails_half_way_loses_nothing(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
     path = store.base_path / "sessions" / "a.json"
     path.write_text("{")
 
@@ -329,7 +331,7 @@ def test_a_quarantine_that_fails_half_way_keeps_what_is_there(
     assert [entry.path for entry in store.quarantined()] == [path]
 
 
-def test_the_lock_of_a_dead_thread_is_not_that_of_the_next(store: StateStore) -> None:
+def test_a_new_thread_does_not_inherit_the_lock_of_a_dead_one(store: StateStore) -> None:
     kept: list[Any] = []
     outcomes: list[str] = []
 
@@ -344,7 +346,7 @@ def test_the_lock_of_a_dead_thread_is_not_that_of_the_next(store: StateStore) ->
         except LockTimeoutError:
             outcomes.append("refused")
 
-    for target in [take_and_die, *[enter] * 5]:  # identities of threads are used again
+    for target in [take_and_die, *[enter] * 5]:  # the system reuses the identifiers of threads
         thread = threading.Thread(target=target)
         thread.start()
         thread.join()

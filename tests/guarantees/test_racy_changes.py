@@ -1,4 +1,4 @@
-"""A change that a file's times and inode hardly show, or do not show at all, is noticed by all who must."""
+"""Changes by others that a file's times and inode show hardly or not at all: every operation notices them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import pytest
 
 from oxios_state import PruneConfig, Session, SessionConflictError, StateStore
 from oxios_state.model.revision import Identity
-from oxios_state.sessions import pruning as removal
-from oxios_state.storage import atomic_write, reads, revisions
+from oxios_state.storage import atomic_write, reads, revisions, tree
 from oxios_state.storage.revisions import identity_of
 
 SECOND = 10**9
@@ -64,7 +63,7 @@ def user_of(store: StateStore) -> str:
     return session.user_id
 
 
-# What notices a change: each is given a store that has not looked at the session yet, whose user is u1.
+# Operations that must notice a change. Each gets a store that has not read the session yet, whose user is u1.
 
 
 def loading(store: StateStore, change: Change) -> None:
@@ -125,23 +124,23 @@ def test_a_change_of_the_same_size_a_moment_later_is_noticed(
 def test_a_change_a_moment_after_a_save_is_noticed(
     store_of_one: StateStore, session_file: Path, use: Use, write: Write
 ) -> None:
-    # Not of one who restores the time: older Linux gives him all that the save gave, if he does within its tick.
+    # Not a write that restores the time: within a tick of older Linux it leaves the identity that the save gave.
     use(store_of_one, partial(changing, session_file, write))
 
 
-# The same on a clock that stands still, where nothing but the rules of `revisions` notices a change.
+# The same on a clock that stands still, where only the rules of `revisions` notice a change.
 
 _SLOWER = 1000  # a tick is to outlast a test
 
 
 class Clock:
-    """What the modules that touch files are told: the times of a slow clock with long ticks, and one inode for all.
+    """A slow clock with long ticks, whose times the modules that touch files see, with one inode for all files.
 
     Args:
-        monkeypatch: Puts it in their place.
-        directory: Where a file may be made.
+        monkeypatch: Replaces the clock of these modules.
+        directory: A directory for a probe file.
         tick: How long the clock stands still, in nanoseconds.
-        keeps_marks: Whether a modification time that is set is kept as it is, or cut down to a tick as well.
+        keeps_marks: Whether a modification time that is set stays as it is; else it is cut down to a tick.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path, tick: int, *, keeps_marks: bool) -> None:
@@ -163,7 +162,7 @@ class Clock:
 
         monkeypatch.setattr(revisions, "mark", recorded)
         monkeypatch.setattr(atomic_write, "os", SimpleNamespace(**vars(os) | {"fstat": fstat}))
-        for module in (reads, removal):
+        for module in (reads, tree):
             monkeypatch.setattr(module, "identity_of", lambda status: identity_of(self._seen(status)))
         monkeypatch.setattr(reads, "time", SimpleNamespace(time_ns=lambda: self._of(time.time_ns())))
 
@@ -207,11 +206,11 @@ def coarse(monkeypatch: pytest.MonkeyPatch, path: Path, tick: str) -> Clock:
 
 
 def indistinguishably(clock: Clock, path: Path, write: Write, user_id: str) -> None:
-    """Write what has the identity of what is there."""
+    """Write new content that leaves the identity of the file as it is."""
     before = clock.identity(path)
     changing(path, write, user_id)
     if clock.identity(path) != before:
-        raise RuntimeError("the test does not test what it is to")
+        raise RuntimeError("the identity changed, so the test would prove nothing")
 
 
 @every_tick
@@ -235,7 +234,7 @@ def test_a_change_within_one_tick_is_noticed(
 @every_tick
 @every_write
 @every_use
-def test_without_the_rule_of_what_is_racy_it_would_not_be(
+def test_without_the_racy_clean_rule_a_change_within_one_tick_is_missed(
     store_of_one: StateStore,
     session_file: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -244,7 +243,7 @@ def test_without_the_rule_of_what_is_racy_it_would_not_be(
     write: Write,
     tick: str,
 ) -> None:
-    # What the test above is worth.
+    # Shows that the test above tests the rule.
     clock = coarse(monkeypatch, session_file, tick)
     monkeypatch.setattr(reads, "is_settled", lambda *_: True)
     clock.advance(5 * SECOND)
@@ -256,7 +255,7 @@ def test_without_the_rule_of_what_is_racy_it_would_not_be(
 @every_tick
 @every_write
 @every_use
-def test_a_change_of_what_was_looked_at_long_after_its_last_is_noticed(
+def test_a_change_of_a_file_that_was_settled_when_read_is_noticed(
     store_of_one: StateStore,
     session_file: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -306,7 +305,7 @@ def test_a_change_within_the_tick_of_a_save_is_noticed(
 
 
 @every_tick
-def test_what_a_save_marked_is_trusted_at_once_and_what_it_could_not_mark_is_not(
+def test_a_saved_file_is_trusted_at_once_only_if_it_could_be_marked(
     store_of_one: StateStore, session_file: Path, monkeypatch: pytest.MonkeyPatch, tick: str
 ) -> None:
     clock = coarse(monkeypatch, session_file, tick)

@@ -1,8 +1,7 @@
-"""Data frames of what the store lists and a session holds, made by pandas and polars themselves."""
+"""Rows of data frames: pandas and polars make columns of summaries, records and search hits."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import pprint
@@ -87,7 +86,7 @@ def test_pandas_makes_a_frame_of_a_trajectory(store: StateStore) -> None:
     assert frame.groupby("tool_name").duration_ms.sum()["read"] == 2**40
 
 
-def test_pandas_takes_the_nanoseconds_of_the_texts(store: StateStore) -> None:
+def test_pandas_reads_the_nanoseconds_of_unstructured_timestamps(store: StateStore) -> None:
     steps = load(store).trajectory
     times = pandas().to_datetime([converter.unstructure(step.timestamp) for step in steps], format="ISO8601")
     assert str(times.dtype) == "datetime64[ns, UTC]"
@@ -124,7 +123,7 @@ def test_messages_responses_and_hits_are_rows_too(store: StateStore) -> None:
     assert polars().DataFrame(list(store.search_sessions("list")))["turn"].to_list() == [0]
 
 
-def test_what_dataclasses_can_do_works_and_loses_nothing(store: StateStore) -> None:
+def test_dataclass_functions_accept_records_and_lose_nothing(store: StateStore) -> None:
     step, response = load(store).trajectory[2], load(store).agent_responses[0]
     assert list(dataclasses.asdict(step)) == STEP
     assert dataclasses.replace(step, duration_ms=5) == attrs.evolve(step, duration_ms=5)
@@ -132,7 +131,7 @@ def test_what_dataclasses_can_do_works_and_loses_nothing(store: StateStore) -> N
     assert dataclasses.replace(response, content="No").seed_id_absent
 
 
-def test_the_records_are_dataclasses_and_what_they_are_made_of_is_none() -> None:
+def test_records_are_dataclasses_and_their_base_is_not() -> None:
     assert [field.name for field in dataclasses.fields(SessionSummary)] == SUMMARY
     assert not hasattr(Row, "__dataclass_fields__")
     assert all(
@@ -140,13 +139,12 @@ def test_the_records_are_dataclasses_and_what_they_are_made_of_is_none() -> None
     )
 
 
-def test_what_shows_records_still_does(store: StateStore) -> None:
+def test_pprint_shows_a_record_as_its_repr(store: StateStore) -> None:
     step = load(store).trajectory[0]
     assert pprint.pformat(step, width=500) == repr(step)
-    assert copy.copy(step) is step
 
 
-def test_other_converters_of_cattrs_still_know_the_records(store: StateStore) -> None:
+def test_cattrs_knows_the_records_as_attrs_classes(store: StateStore) -> None:
     (first, _) = store.list_sessions()
     assert list(cattrs.unstructure(first)) == SUMMARY
     text = json.dumps(converter.unstructure(first))

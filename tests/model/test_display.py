@@ -1,4 +1,4 @@
-"""The seam between what is stored and what displays it."""
+"""The seam between the model and rendering."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DerivedSession(Session):
 
 
 @pytest.mark.parametrize("thing", [Session("ada"), SUMMARY, SessionList([SUMMARY]), Trajectory()], ids=type)
-def test_text_and_html_are_what_print_and_a_notebook_show(thing: Session | SessionSummary | Trajectory) -> None:
+def test_print_and_a_notebook_show_the_text_and_html_forms(thing: Session | SessionSummary | Trajectory) -> None:
     assert display(thing, "text") == str(thing)
     assert display(thing, "html") == thing._repr_html_()
 

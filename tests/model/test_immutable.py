@@ -25,25 +25,25 @@ def args() -> Any:
     return TrajectoryStepRecord("bash", VALUE).tool_args
 
 
-def test_the_arguments_of_a_tool_are_a_copy_of_what_was_given() -> None:
-    given: dict[str, Any] = OrderedDict(a=[1])
-    step = TrajectoryStepRecord("bash", given, extra={"more": given})
-    given["a"].append(2)
+def test_a_record_copies_its_free_form_values() -> None:
+    value: dict[str, Any] = OrderedDict(a=[1])
+    step = TrajectoryStepRecord("bash", value, extra={"more": value})
+    value["a"].append(2)
     assert step.tool_args == {"a": [1]}
     assert step.extra == {"more": {"a": [1]}}
     assert UserMessage("x", extra={"k": [1]}).extra == {"k": [1]}
 
 
-def test_what_holds_itself_many_times_is_left_to_be_refused_on_saving(tmp_path: Path) -> None:
+def test_saving_rejects_a_self_referencing_value(tmp_path: Path) -> None:
     endless: dict[str, Any] = {}
-    endless["a"] = endless["b"] = [endless]
+    endless["a"] = endless["b"] = [endless]  # the number of paths doubles at each level
     session = Session("user", "s", trajectory_steps=[TrajectoryStepRecord("bash", endless)])
     with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels"):
         StateStore(tmp_path).save_session(session)
 
 
 @pytest.mark.parametrize("scalar", [None, True, 1, 1.5, "text"])
-def test_a_scalar_is_what_it_was(scalar: object) -> None:
+def test_a_scalar_is_kept_as_it_is(scalar: object) -> None:
     assert TrajectoryStepRecord("bash", scalar).tool_args is scalar
 
 
@@ -92,21 +92,22 @@ def test_a_copy_is_plain_and_can_be_changed(args: Any, make: Callable[[Any], Any
     assert args == PLAIN
 
 
-def test_it_is_a_dict_and_a_list_to_all_who_ask(args: Any) -> None:
+def test_frozen_values_are_dicts_and_lists(args: Any) -> None:
     assert json.loads(json.dumps(args)) == PLAIN
     assert isinstance(args, dict)
     assert isinstance(args["t"], list)
     assert {**args, "x": 1}["x"] == 1
 
 
-def test_it_stays_frozen_through_pickling(args: Any) -> None:
-    loaded = pickle.loads(pickle.dumps(args))
-    assert loaded == PLAIN
-    assert type(loaded) is type(args)
-    assert type(loaded["a"]["b"]) is type(args["a"]["b"])
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickled_value_is_plain(args: Any, protocol: int) -> None:
+    unpickled = pickle.loads(pickle.dumps(args, protocol))
+    assert unpickled == PLAIN
+    assert {type(unpickled), type(unpickled["a"])} == {dict}
+    assert {type(unpickled["t"]), type(unpickled["a"]["b"])} == {list}
 
 
-def test_what_holds_itself_can_be_given_and_not_saved() -> None:
+def test_a_self_referencing_value_can_be_recorded() -> None:
     endless: list[Any] = []
     endless.append(endless)
     assert isinstance(TrajectoryStepRecord("bash", endless).tool_args, list)

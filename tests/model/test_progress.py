@@ -1,11 +1,11 @@
-"""Long work tells how far it is."""
+"""Progress of long work: listing, searching, checking and pruning."""
 
 from __future__ import annotations
 
 import io
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,16 +14,16 @@ from typing import Any, TypeVar
 import pytest
 
 from oxios_state import LockTimeoutError, PruneConfig, Session, StateStore, UserMessage
-from oxios_state import store as store_module
-from oxios_state.sessions import pruning as removal
+from oxios_state.sessions import pruning
+from oxios_state.storage.locks import CategoryLocks
 
 T = TypeVar("T")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEEP_ONE = PruneConfig(max_sessions=1, ttl_hours=0)
 
 
-class Told:
-    """A plain function's worth of progress: what it was told of, and how much there was to do."""
+class RecordedProgress:
+    """Wraps lists as tqdm does, and records their lengths, their items, and how many of them ended."""
 
     def __init__(self) -> None:
         self.totals: list[int] = []
@@ -58,17 +58,17 @@ WORK: dict[str, tuple[Callable[..., Any], list[int]]] = {
 
 
 @pytest.mark.parametrize("name", WORK)
-def test_long_work_tells_of_each_item_and_how_many_there_are(store: StateStore, name: str) -> None:
+def test_progress_wraps_a_list_of_all_items(store: StateStore, name: str) -> None:
     work, totals = WORK[name]
-    told = Told()
-    work(store, progress=told)
-    assert told.totals == totals
-    assert len(told.items) == sum(totals)
-    assert told.ended == len(totals)
+    recorded = RecordedProgress()
+    work(store, progress=recorded)
+    assert recorded.totals == totals
+    assert len(recorded.items) == sum(totals)
+    assert recorded.ended == len(totals)
 
 
 @pytest.mark.parametrize("name", WORK)
-def test_the_result_is_the_same_whoever_is_told(store: StateStore, tmp_path: Path, name: str) -> None:
+def test_progress_does_not_change_the_result(store: StateStore, tmp_path: Path, name: str) -> None:
     work, _ = WORK[name]
     shutil.copytree(tmp_path / "state", tmp_path / "other")
     assert work(store, progress=list) == work(StateStore(tmp_path / "other"))
@@ -78,12 +78,12 @@ def test_the_result_is_the_same_whoever_is_told(store: StateStore, tmp_path: Pat
 def test_tqdm_shows_the_progress(store: StateStore, name: str) -> None:
     tqdm = pytest.importorskip("tqdm", reason="tqdm is not installed").tqdm
     work, totals = WORK[name]
-    shown = io.StringIO()
-    work(store, progress=partial(tqdm, file=shown, mininterval=0))
-    assert all(f"{total}/{total}" in shown.getvalue() for total in totals if total)
+    bar = io.StringIO()
+    work(store, progress=partial(tqdm, file=bar, mininterval=0))
+    assert all(f"{total}/{total}" in bar.getvalue() for total in totals if total)
 
 
-def test_a_search_that_is_given_up_closes_the_bar(store: StateStore) -> None:
+def test_an_abandoned_search_closes_the_progress_bar(store: StateStore) -> None:
     tqdm = pytest.importorskip("tqdm", reason="tqdm is not installed").tqdm
     bars: list[Any] = []
 
@@ -97,47 +97,48 @@ def test_a_search_that_is_given_up_closes_the_bar(store: StateStore) -> None:
 
 
 @pytest.mark.parametrize("hold", [0.0, 10.0])
-def test_who_is_told_of_a_prune_keeps_nobody_waiting(
+def test_the_progress_of_a_prune_runs_without_the_lock(
     store: StateStore, monkeypatch: pytest.MonkeyPatch, hold: float
 ) -> None:
-    monkeypatch.setattr(store_module, "_LONGEST_HOLD", hold)
-    lock = StateStore.lock
-    locked: list[str] = []
-    during: list[list[str]] = []
+    monkeypatch.setattr(pruning, "_MAX_HOLD", hold)
+    hold_lock = CategoryLocks.hold
+    held: list[str] = []
+    held_during: list[list[str]] = []
 
     @contextmanager
-    def locking(self: StateStore, category: str, timeout: float | None = None) -> Iterator[None]:
-        with lock(self, category, timeout):
-            locked.append(category)
+    def record_hold(self: CategoryLocks, category: str, timeout: float | None = None) -> Iterator[None]:
+        with hold_lock(self, category, timeout):
+            held.append(category)
             yield
-            locked.pop()
+            held.pop()
 
-    monkeypatch.setattr(StateStore, "lock", locking)
+    monkeypatch.setattr(CategoryLocks, "hold", record_hold)
 
     def progress(items: Iterable[T]) -> Iterator[T]:
         for item in items:
-            during.append(locked.copy())
+            held_during.append(held.copy())
             yield item
 
     assert len(store.prune(KEEP_ONE, progress=progress)) == 2
-    assert during == [[]] * 5
+    assert held_during == [[]] * 5
 
 
-def test_what_was_removed_before_a_lock_was_not_free_was_told(
-    store: StateStore, monkeypatch: pytest.MonkeyPatch
+def test_a_prune_that_times_out_says_how_many_sessions_it_removed(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch, held_by_another: Callable[..., AbstractContextManager[object]]
 ) -> None:
-    monkeypatch.setattr(store_module, "_LONGEST_HOLD", 0.0)
-    remove, told = removal.Remover.remove_unchanged, Told()
+    monkeypatch.setattr(pruning, "_MAX_HOLD", 0.0)
+    recorded = RecordedProgress()
+    store = StateStore(store.base_path, durable=False, lock_timeout=0.05)
 
-    def remove_and_occupy(*arguments: Any) -> bool:
-        monkeypatch.setattr(StateStore, "_locks", timed_out)
-        return remove(*arguments)
+    with ExitStack() as stack:
 
-    def timed_out(*_: object) -> Any:
-        raise LockTimeoutError("not free")
+        def occupy_the_lock(items: Iterable[T]) -> Iterator[T]:
+            for item in recorded(items):
+                if len(recorded.totals) == 2:  # the first session is removed
+                    stack.enter_context(held_by_another(store, "sessions"))
+                yield item
 
-    monkeypatch.setattr(removal.Remover, "remove_unchanged", remove_and_occupy)
-    with pytest.raises(LockTimeoutError) as caught:
-        store.prune(KEEP_ONE, progress=told)
+        with pytest.raises(LockTimeoutError) as caught:
+            store.prune(KEEP_ONE, progress=occupy_the_lock)
     assert caught.value.__notes__ == ["1 sessions were removed before"]
-    assert len(told.items) == 3 + 1
+    assert len(recorded.items) == 3 + 1

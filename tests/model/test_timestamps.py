@@ -1,3 +1,5 @@
+"""Timestamps: reading and writing RFC 3339 as chrono does, and datetimes with nanoseconds."""
+
 from __future__ import annotations
 
 import copy
@@ -101,7 +103,7 @@ def test_a_timestamp_is_normalised_to_utc_and_the_fewest_digits(text: str, rende
         "now",
     ],
 )
-def test_what_is_not_rfc_3339_with_an_offset_is_refused(text: str) -> None:
+def test_text_that_is_not_rfc_3339_with_an_offset_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not an RFC 3339 timestamp with an offset"):
         timestamps.parse(text)
 
@@ -119,12 +121,12 @@ def test_what_is_not_rfc_3339_with_an_offset_is_refused(text: str) -> None:
         "9999-12-31T23:59:59-00:01",
     ],
 )
-def test_a_moment_that_a_datetime_cannot_hold_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=f"^'{text[:4]}.*' is not a moment that can be held: "):
+def test_a_time_that_a_datetime_cannot_hold_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=f"^'{text[:4]}.*' is not a time that a datetime can hold: "):
         timestamps.parse(text)
 
 
-def test_only_nanoseconds_make_a_timestamp_of_a_datetime() -> None:
+def test_only_a_time_with_nanoseconds_is_a_timestamp() -> None:
     assert type(timestamps.parse("2026-03-01T08:00:00.123456Z")) is datetime
     assert type(timestamps.parse("2026-03-01T08:00:00.123456000Z")) is datetime
     moment = timestamps.parse("2026-03-01T08:00:00.123456789Z")
@@ -194,7 +196,7 @@ def test_nanoseconds_decide_where_the_microseconds_are_equal(compare: Callable[[
         assert compare(left, right) is compare(left_rank, right_rank), (left, right)
 
 
-def test_equal_timestamps_have_equal_hashes_and_sorting_minds_nanoseconds() -> None:
+def test_equal_timestamps_hash_alike_and_sorting_includes_nanoseconds() -> None:
     elsewhere = Timestamp(2026, 3, 1, 9, tzinfo=timezone(timedelta(hours=1)), nanosecond=1)
     assert hash(elsewhere) == hash(nanosecond_one)
     assert hash(Timestamp(2026, 3, 1, 8, tzinfo=UTC)) == hash(EIGHT)
@@ -206,7 +208,7 @@ def test_equal_timestamps_have_equal_hashes_and_sorting_minds_nanoseconds() -> N
     assert sorted([nanosecond_two, EIGHT, nanosecond_one]) == [EIGHT, nanosecond_one, nanosecond_two]
 
 
-def test_what_is_no_moment_in_time_is_unequal_and_unordered() -> None:
+def test_a_timestamp_cannot_be_ordered_with_naive_datetimes_and_other_types() -> None:
     naive = datetime(2026, 3, 1, 8)  # noqa: DTZ001
     others: list[Any] = [naive, date(2026, 3, 1), "2026-03-01", None]
     for other in others:
@@ -236,7 +238,7 @@ def test_nanoseconds_survive_copying_and_the_repr() -> None:
         nanosecond_two.nanosecond = 3  # type: ignore[misc]
 
 
-def test_arithmetic_and_replace_give_what_they_give_for_any_datetime() -> None:
+def test_arithmetic_and_replace_drop_nanoseconds() -> None:
     hour = timedelta(hours=1)
     changed = [nanosecond_two + hour, nanosecond_two.replace(hour=9), nanosecond_two - -hour]
     for moment in changed:

@@ -1,4 +1,4 @@
-"""Recording a tool call while it runs: `Session.step`."""
+"""Tool calls: recording one while it runs, with `Session.step`, and the view of all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from oxios_state import RunningStep, Session, StateStore, TrajectoryStepRecord
+from oxios_state import RunningStep, Session, StateStore, Trajectory, TrajectoryStepRecord
 from oxios_state.model import timestamps
 
 if TYPE_CHECKING:
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+STEPS = [TrajectoryStepRecord("bash", {"n": n}, timestamp=NOON) for n in range(4)]
 
 
 class Clock:
-    """A clock that tells the times that it is given, one after the other."""
+    """A clock that returns the given times, one after the other."""
 
     def __init__(self, *times: float) -> None:
         self._times = iter(times)
@@ -32,6 +33,9 @@ class Clock:
 def only_step(session: Session) -> TrajectoryStepRecord:
     (step,) = session.trajectory_steps
     return step
+
+
+# Recording.
 
 
 def test_a_tool_call_is_recorded_with_its_start_its_duration_and_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +53,7 @@ def test_a_tool_call_is_recorded_with_its_start_its_duration_and_its_output(monk
     assert session.updated_at == NOON + timedelta(seconds=1)
 
 
-def test_what_is_measured_is_the_time_that_passes() -> None:
+def test_the_duration_is_the_elapsed_time() -> None:
     session = Session("ada")
     before = datetime.now(UTC)
     with session.step("sleep", 0.02):
@@ -58,7 +62,7 @@ def test_what_is_measured_is_the_time_that_passes() -> None:
     assert before <= only_step(session).timestamp <= datetime.now(UTC)
 
 
-def test_a_clock_that_goes_back_gives_no_negative_duration() -> None:
+def test_a_duration_is_never_negative() -> None:
     session = Session("ada")
     with session.step("t", None, clock=Clock(5, 4)):
         pass
@@ -77,7 +81,7 @@ def test_a_clock_that_goes_back_gives_no_negative_duration() -> None:
     ],
     ids=repr,
 )
-def test_an_exception_that_leaves_the_block_is_recorded_and_goes_on(raised: BaseException, summary: str) -> None:
+def test_an_exception_that_leaves_the_block_is_recorded_and_propagates(raised: BaseException, summary: str) -> None:
     session = Session("ada")
     with pytest.raises(type(raised)) as caught, session.step("bash", {}, clock=Clock(0, 1)) as step:
         step.output = "so far"
@@ -87,7 +91,7 @@ def test_an_exception_that_leaves_the_block_is_recorded_and_goes_on(raised: Base
     assert (record.output_summary, record.is_error, record.duration_ms) == (summary, True, 1000)
 
 
-def test_an_exception_that_stays_in_the_block_is_not_an_error() -> None:
+def test_a_handled_exception_is_not_a_failure() -> None:
     session = Session("ada")
     with session.step("bash", {}) as step:
         try:
@@ -97,14 +101,14 @@ def test_an_exception_that_stays_in_the_block_is_not_an_error() -> None:
     assert (only_step(session).output_summary, only_step(session).is_error) == ("instead", False)
 
 
-def test_a_tool_that_fails_without_an_exception_can_say_so() -> None:
+def test_is_error_records_a_failure_without_an_exception() -> None:
     session = Session("ada")
     with session.step("bash", {}) as step:
         step.output, step.is_error = "permission denied", True
     assert (only_step(session).output_summary, only_step(session).is_error) == ("permission denied", True)
 
 
-class Silent(Exception):  # noqa: N818  # what it is called is in the expected text
+class Silent(Exception):  # noqa: N818  # the expected text contains its name
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
@@ -140,7 +144,7 @@ def test_an_exception_without_a_text_is_recorded_too() -> None:
     assert only_step(session).output_summary == "Silent: <Silent without a text>"
 
 
-def test_the_arguments_are_those_at_the_start() -> None:
+def test_arguments_are_copied_when_the_block_begins() -> None:
     session = Session("ada")
     args = {"files": ["a"]}
     with session.step("rm", args):
@@ -157,7 +161,7 @@ def test_each_call_has_an_id_of_its_own() -> None:
     assert len({record.tool_call_id for record in session.trajectory_steps}) == 2
 
 
-def test_calls_within_calls_are_listed_as_they_end_and_stay_in_their_turn() -> None:
+def test_nested_calls_are_listed_as_they_end_and_share_a_turn() -> None:
     session = Session("ada")
     session.add_user_message("go")
     with session.step("outer", {}), session.step("inner", {}):
@@ -186,7 +190,7 @@ def test_a_misspelt_attribute_is_an_error() -> None:
         step.outptu = "lost"  # type: ignore[attr-defined]
 
 
-def test_what_was_recorded_can_be_saved_whatever_the_tool_gave(tmp_path: Path) -> None:
+def test_any_output_of_a_tool_can_be_saved(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
     session = Session("ada", "recorded")
     for output in ("caf\udce9", "\0\x1b[31mred", "x" * 1000, object()):
@@ -194,3 +198,42 @@ def test_what_was_recorded_can_be_saved_whatever_the_tool_gave(tmp_path: Path) -
             step.output = output
     store.save_session(session)
     assert store.load_session("recorded") == session
+
+
+# The view.
+
+
+def test_a_trajectory_equals_a_list_of_the_same_calls() -> None:
+    trajectory = Trajectory(STEPS)
+    assert trajectory == STEPS
+    plain = list(STEPS)
+    assert plain == trajectory
+    assert trajectory == Trajectory(STEPS)
+    assert trajectory != STEPS[:3]
+    assert trajectory != [*STEPS[:3], STEPS[0]]
+    assert trajectory != "steps"
+    assert Trajectory() == []
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(trajectory)
+
+
+def test_a_trajectory_is_a_sequence_and_its_slices_are_trajectories() -> None:
+    trajectory = Trajectory(STEPS)
+    assert (len(trajectory), trajectory[1], trajectory[-1]) == (4, STEPS[1], STEPS[3])
+    assert list(reversed(trajectory)) == STEPS[::-1]
+    assert STEPS[2] in trajectory
+    assert trajectory.index(STEPS[2]) == 2
+    assert type(trajectory[::2]) is Trajectory
+    assert trajectory[::2] == STEPS[::2]
+    with pytest.raises(IndexError):
+        trajectory[4]
+
+
+def test_a_trajectory_is_a_live_read_only_view() -> None:
+    session = Session("u")
+    trajectory = session.trajectory
+    session.extend_trajectory(STEPS)
+    assert trajectory == STEPS
+    assert not hasattr(trajectory, "append")
+    with pytest.raises(TypeError):
+        trajectory[0] = STEPS[0]  # type: ignore[index]

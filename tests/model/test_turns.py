@@ -43,8 +43,8 @@ def session(
     )
 
 
-def shown(session: Session) -> list[str]:
-    """The turns in short: message, tool calls in brackets, response; a dash for what is not there."""
+def outline(session: Session) -> list[str]:
+    """Return the turns as text: message, tool calls in brackets, response; a dash stands for a missing one."""
     return [
         f"{turn.message.content if turn.message else '-'} "
         f"[{' '.join(step.tool_name for step in turn.steps)}] "
@@ -58,7 +58,7 @@ def shown(session: Session) -> list[str]:
 
 def test_a_turn_is_a_message_its_response_and_the_tool_calls_between() -> None:
     whole = session("m1@0 m2@10", "a@1 b@2 c@11", "r1@3 r2@13")
-    assert shown(whole) == ["m1 [a b] r1", "m2 [c] r2"]
+    assert outline(whole) == ["m1 [a b] r1", "m2 [c] r2"]
     first = whole.turns()[0]
     assert first == Turn(whole.user_messages[0], whole.agent_responses[0], tuple(whole.trajectory_steps[:2]))
     assert isinstance(first.steps, tuple)
@@ -69,58 +69,58 @@ def test_an_empty_session_has_no_turns() -> None:
 
 
 def test_a_message_without_a_response_is_a_turn() -> None:
-    assert shown(session("m1@0")) == ["m1 [] -"]
-    assert shown(session("m1@0 m2@10", "a@11", "r1@3")) == ["m1 [] r1", "m2 [a] -"]
+    assert outline(session("m1@0")) == ["m1 [] -"]
+    assert outline(session("m1@0 m2@10", "a@11", "r1@3")) == ["m1 [] r1", "m2 [a] -"]
 
 
 def test_a_response_without_a_message_is_a_turn() -> None:
-    assert shown(session("", "", "r1@0")) == ["- [] r1"]
-    assert shown(session("m1@10", "", "r1@3 r2@11")) == ["- [] r1", "m1 [] r2"]
+    assert outline(session("", "", "r1@0")) == ["- [] r1"]
+    assert outline(session("m1@10", "", "r1@3 r2@11")) == ["- [] r1", "m1 [] r2"]
 
 
 def test_the_first_of_several_responses_answers_the_message() -> None:
-    assert shown(session("m1@0", "a@2", "r1@1 r2@3 r3@4")) == ["m1 [] r1", "- [a] r2", "- [] r3"]
+    assert outline(session("m1@0", "a@2", "r1@1 r2@3 r3@4")) == ["m1 [] r1", "- [a] r2", "- [] r3"]
 
 
 def test_the_last_of_several_messages_is_answered_by_the_response() -> None:
-    assert shown(session("m1@0 m2@2 m3@4", "a@1 b@5", "r1@6")) == ["m1 [a] -", "m2 [] -", "m3 [b] r1"]
+    assert outline(session("m1@0 m2@2 m3@4", "a@1 b@5", "r1@6")) == ["m1 [a] -", "m2 [] -", "m3 [b] r1"]
 
 
-def test_tool_calls_before_a_message_are_its_own_as_kernels_stamp_a_message_when_it_is_answered() -> None:
-    assert shown(session("m1@2 m2@12", "a@0 b@1 c@10 d@11", "r1@3 r2@13")) == ["m1 [a b] r1", "m2 [c d] r2"]
+def test_tool_calls_before_a_message_belong_to_it() -> None:
+    assert outline(session("m1@2 m2@12", "a@0 b@1 c@10 d@11", "r1@3 r2@13")) == ["m1 [a b] r1", "m2 [c d] r2"]
 
 
 def test_tool_calls_after_the_last_response_are_a_turn() -> None:
-    assert shown(session("m1@0", "a@1 b@3 c@4", "r1@2")) == ["m1 [a] r1", "- [b c] -"]
-    assert shown(session("", "a@1")) == ["- [a] -"]
+    assert outline(session("m1@0", "a@1 b@3 c@4", "r1@2")) == ["m1 [a] r1", "- [b c] -"]
+    assert outline(session("", "a@1")) == ["- [a] -"]
 
 
-def test_at_the_same_time_come_message_tool_calls_and_response() -> None:
-    assert shown(session("m1@0", "a@0 b@0", "r1@0")) == ["m1 [a b] r1"]
-    assert shown(session("m1@0 m2@1", "a@1", "r1@1 r2@1")) == ["m1 [a] r1", "m2 [] r2"]
+def test_at_equal_times_the_order_is_message_tool_calls_response() -> None:
+    assert outline(session("m1@0", "a@0 b@0", "r1@0")) == ["m1 [a b] r1"]
+    assert outline(session("m1@0 m2@1", "a@1", "r1@1 r2@1")) == ["m1 [a] r1", "m2 [] r2"]
 
 
-def test_while_the_clock_stands_turns_are_told_apart() -> None:
-    assert shown(session("m1@0 m2@0 m3@0", "", "r1@0 r2@0 r3@0")) == ["m1 [] r1", "m2 [] r2", "m3 [] r3"]
+def test_turns_are_told_apart_while_the_clock_stands() -> None:
+    assert outline(session("m1@0 m2@0 m3@0", "", "r1@0 r2@0 r3@0")) == ["m1 [] r1", "m2 [] r2", "m3 [] r3"]
 
 
-def test_nanoseconds_count() -> None:
+def test_nanoseconds_decide_the_order() -> None:
     earlier, later = (Timestamp(2026, 3, 1, tzinfo=UTC, nanosecond=nanosecond) for nanosecond in (1, 2))
     responses = [AgentResponse("r1", timestamp=earlier)]
-    assert shown(Session("ada", user_messages=[UserMessage("m1", timestamp=later)], agent_responses=responses)) == [
+    assert outline(Session("ada", user_messages=[UserMessage("m1", timestamp=later)], agent_responses=responses)) == [
         "- [] r1",
         "m1 [] -",
     ]
 
 
-def test_times_in_different_zones_are_compared_as_moments_and_one_without_a_zone_counts_as_utc() -> None:
+def test_time_zones_are_compared_and_a_time_without_one_counts_as_utc() -> None:
     east = timezone(timedelta(hours=9))
     whole = Session(
         "ada",
         user_messages=[UserMessage("m1", timestamp=at(0).astimezone(east)), UserMessage("m2", timestamp=at(10))],
         agent_responses=[AgentResponse("r1", timestamp=at(5).replace(tzinfo=None))],
     )
-    assert shown(whole) == ["m1 [] r1", "m2 [] -"]
+    assert outline(whole) == ["m1 [] r1", "m2 [] -"]
     assert whole.turns()[0].started == at(0)
     assert whole.turns()[0].ended == at(5).replace(tzinfo=None)
 
@@ -130,38 +130,38 @@ def test_times_in_different_zones_are_compared_as_moments_and_one_without_a_zone
 
 def test_a_clock_that_was_set_back_between_turns_leaves_them_whole() -> None:
     whole = session("m1@100 m2@50 m3@60", "a@100.5 b@50.5 c@60.5", "r1@101 r2@51 r3@61")
-    assert shown(whole) == ["m1 [a] r1", "m2 [b] r2", "m3 [c] r3"]
+    assert outline(whole) == ["m1 [a] r1", "m2 [b] r2", "m3 [c] r3"]
 
 
 def test_a_clock_that_was_set_back_within_a_turn_leaves_the_others_whole() -> None:
     whole = session("m0@80 m1@100 m2@60", "a@100.5 b@60.5", "r0@90 r1@51 r2@61")
-    assert shown(whole) == ["m0 [] r0", "m1 [a] r1", "m2 [b] r2"]
+    assert outline(whole) == ["m0 [] r0", "m1 [a] r1", "m2 [b] r2"]
 
 
 def test_tool_calls_that_ran_side_by_side_and_ended_in_another_order_stay_in_their_turn() -> None:
-    assert shown(session("m1@0 m2@20", "b@7 a@5 c@22", "r1@10 r2@30")) == ["m1 [b a] r1", "m2 [c] r2"]
-    assert shown(session("m1@0", "b@7 a@5 c@8")) == ["m1 [b a c] -"]
+    assert outline(session("m1@0 m2@20", "b@7 a@5 c@22", "r1@10 r2@30")) == ["m1 [b a] r1", "m2 [c] r2"]
+    assert outline(session("m1@0", "b@7 a@5 c@8")) == ["m1 [b a c] -"]
 
 
-# By the range that a newer kernel wrote.
+# By trajectory_range, which newer kernels write.
 
 
 @pytest.mark.parametrize("form", [lambda start, end: {"start": start, "end": end}, lambda start, end: [start, end]])
-def test_a_trajectory_range_says_which_tool_calls_were_a_responses(form: Any) -> None:
+def test_a_trajectory_range_decides_which_tool_calls_belong_to_a_response(form: Any) -> None:
     late = session("m1@0 m2@10", "a@50 b@51 c@52", "r1@5 r2@15", ranges={0: form(0, 1), 1: form(1, 3)})
-    assert shown(late) == ["m1 [a] r1", "m2 [b c] r2"]
+    assert outline(late) == ["m1 [a] r1", "m2 [b c] r2"]
     early = session("m1@10 m2@20", "a@1 b@2 c@3", "r1@15 r2@25", ranges={0: form(0, 2), 1: form(2, 3)})
-    assert shown(early) == ["m1 [a b] r1", "m2 [c] r2"]
+    assert outline(early) == ["m1 [a b] r1", "m2 [c] r2"]
 
 
 def test_tool_calls_in_no_range_are_paired_by_time() -> None:
     whole = session("m1@0 m2@10 m3@20", "a@1 b@30 c@30 d@21", "r1@5 r2@15 r3@25", ranges={1: {"start": 1, "end": 3}})
-    assert shown(whole) == ["m1 [a] r1", "m2 [b c] r2", "m3 [d] r3"]
-    assert shown(session("m1@0", "a@9 b@9 c@9", "r1@5", ranges={0: [1, 2]})) == ["m1 [a b] r1", "- [c] -"]
+    assert outline(whole) == ["m1 [a] r1", "m2 [b c] r2", "m3 [d] r3"]
+    assert outline(session("m1@0", "a@9 b@9 c@9", "r1@5", ranges={0: [1, 2]})) == ["m1 [a b] r1", "- [c] -"]
 
 
 def test_the_tool_calls_of_a_range_wait_for_the_message_that_was_answered() -> None:
-    assert shown(session("m1@0 m2@2", "a@1", "r1@3", ranges={0: [0, 1]})) == ["m1 [] -", "m2 [a] r1"]
+    assert outline(session("m1@0 m2@2", "a@1", "r1@3", ranges={0: [0, 1]})) == ["m1 [] -", "m2 [a] r1"]
 
 
 @pytest.mark.parametrize(
@@ -187,13 +187,13 @@ def test_the_tool_calls_of_a_range_wait_for_the_message_that_was_answered() -> N
         [0, 10**30],
     ],
 )
-def test_a_range_that_is_not_valid_says_nothing(nonsense: Any) -> None:
-    assert shown(session("m1@0", "a@1 b@6", "r1@5 r2@7", ranges={0: nonsense})) == ["m1 [a] r1", "- [b] r2"]
+def test_an_invalid_range_is_ignored(nonsense: Any) -> None:
+    assert outline(session("m1@0", "a@1 b@6", "r1@5 r2@7", ranges={0: nonsense})) == ["m1 [a] r1", "- [b] r2"]
 
 
-def test_a_range_that_reaches_back_into_an_earlier_ones_says_nothing() -> None:
+def test_a_range_that_overlaps_an_earlier_one_is_ignored() -> None:
     whole = session("m1@0 m2@10", "a@1 b@11", "r1@5 r2@15", ranges={0: [0, 2], 1: [1, 2]})
-    assert shown(whole) == ["m1 [a b] r1", "m2 [] r2"]
+    assert outline(whole) == ["m1 [a b] r1", "m2 [] r2"]
 
 
 # Always.
@@ -217,7 +217,7 @@ def test_every_record_is_in_one_turn_and_each_kind_in_order(whole: Session) -> N
     assert [turn.response for turn in turns if turn.response is not None] == whole.agent_responses
     assert [step for turn in turns for step in turn.steps] == whole.trajectory_steps
     assert all(turn != Turn() for turn in turns)
-    # What ends a turn: its response, or the next message.
+    # A turn ends with its response, or before the next message.
     assert all(turn.response or following.message for turn, following in pairwise(turns))
 
 
@@ -231,7 +231,7 @@ def test_a_valid_range_holds_whatever_the_times_are(whole: Session, count: int) 
     assert all(len(turn.steps) == (count if turn.response else 0) for turn in whole.turns())
 
 
-def test_thousands_of_turns_take_no_time() -> None:
+def test_ten_thousand_turns_are_grouped_in_time() -> None:
     count = 10_000
     whole = session(*(" ".join(f"{name}@{number}" for number in range(count)) for name in "msr"))
     assert len(whole.turns()) == count
@@ -242,8 +242,8 @@ def test_the_kernels_sessions_have_turns() -> None:
     typical, uneven = store.load_session("typical"), store.load_session("uneven")
     assert typical is not None
     assert uneven is not None
-    assert shown(typical) == ["List the files [bash bash] Done:\n\n```\na.txt\n```"]
-    assert shown(uneven) == ["0 [] hello", "1 [] -", "2 [] -"]
+    assert outline(typical) == ["List the files [bash bash] Done:\n\n```\na.txt\n```"]
+    assert outline(uneven) == ["0 [] hello", "1 [] -", "2 [] -"]
 
 
 # A turn.

@@ -34,8 +34,9 @@ TESTS = {
     ),
     "sessions/retention": "sessions/retention sessions/pruning model/session guarantees/forks",
     "storage/tree": (
-        "storage/atomic_write storage/tree storage/temporary_files guarantees/file_kinds guarantees/hostile_names"
-        " guarantees/hostile_directories sessions/pruning maintenance/quarantine guarantees/races maintenance/check"
+        "storage/tree storage/durability storage/atomic_write storage/orphans guarantees/file_kinds"
+        " guarantees/hostile_names guarantees/hostile_directories sessions/pruning maintenance/quarantine"
+        " guarantees/races maintenance/check"
     ),
     "storage/locks": (
         "storage/locks storage/process_locks guarantees/forks guarantees/races guarantees/hostile_names"

@@ -1,4 +1,4 @@
-"""What is shown in a notebook, in a real browser: Debian's chromium, without a window."""
+"""HTML of sessions and stores in a real browser: Chromium without a window."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ ATTRIBUTES = {
 def look(
     directory: Path, content: str, width: int = 1100, height: int = 900, *, dark: bool = False, body: str = ""
 ) -> dict[str, Any]:
-    """Open a page with *content* in the browser, and give what it is found to be there."""
+    """Open a page with *content* in the browser, and return the report of its harness."""
     page = directory / "page.html"
     harness = Path(__file__).with_name("browser_harness.html").read_text()
     page.write_text(harness.replace("WIDTH", str(width)).replace("BODY", body, 1).replace("CONTENT", content, 1))
@@ -149,14 +149,14 @@ def look(
         f"--blink-settings=preferredColorScheme={0 if dark else 1}",
         *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=5000", f"--window-size={width},{height}"),
     ]
-    picture = directory / "picture.png"  # pytest keeps those of the last runs, to look at
+    picture = directory / "picture.png"  # pytest keeps the pictures of the last runs for people to look at
     command += ["--dump-dom", f"--screenshot={picture}", page.as_uri()]
     done = subprocess.run(command, capture_output=True, check=True, timeout=50)
     drawn = picture.read_bytes()
     assert drawn[:8] == b"\x89PNG\r\n\x1a\n"
     assert struct.unpack(">II", drawn[16:24]) == (width, height)
-    told = done.stdout.decode().rpartition('id="report">')[2].partition("<")[0]
-    report: dict[str, Any] = json.loads(unquote(base64.b64decode(told).decode()))
+    encoded = done.stdout.decode().rpartition('id="report">')[2].partition("<")[0]
+    report: dict[str, Any] = json.loads(unquote(base64.b64decode(encoded).decode()))
     report["console"] = [line for line in done.stderr.decode(errors="replace").splitlines() if "CONSOLE" in line]
     return report
 
@@ -184,7 +184,7 @@ def conversation(turns: int) -> Session:
 
 
 def attacked(attack: str, number: int) -> Session:
-    """Make a session with an attack in every field that holds text."""
+    """Return a session with an attack in every field that holds text."""
     moment = NOON + timedelta(seconds=number)
     deep = {attack: [attack, {attack: attack}]}
     return Session(
@@ -214,7 +214,7 @@ def attacked(attack: str, number: int) -> Session:
 
 
 def pages(directory: Path) -> list[str]:
-    """Give all that can be shown, with all attacks in all places."""
+    """Return the HTML of every kind of object, with all attacks in all places."""
     sessions = [attacked(attack, number) for number, attack in enumerate(ATTACKS)]
     summaries = SessionList(SessionSummary(attack, attack, 1, attack, attack, attack, NOON, NOON) for attack in ATTACKS)
     all_steps = [step for session in sessions for step in session.trajectory_steps]
@@ -225,34 +225,38 @@ def pages(directory: Path) -> list[str]:
         store.save_markdown(f"{clean}/{number}", clean or "x", "text")
         with_name = attrs.evolve(Session(clean, clean), metadata={"title": clean})
         store.save_session(with_name)
-    shown: list[Any] = [*sessions, summaries, *summaries, Trajectory(all_steps), Trajectory(all_steps[:60]), store]
-    return [thing._repr_html_() for thing in shown]
+    objects: list[Any] = [*sessions, summaries, *summaries, Trajectory(all_steps), Trajectory(all_steps[:60]), store]
+    return [thing._repr_html_() for thing in objects]
 
 
-def test_the_harness_notices_what_runs_and_what_is_loaded(tmp_path: Path) -> None:
-    for attack in ("<script>pwned(1)</script>", "<img src=x onerror=pwned(1)>", "<details open ontoggle=pwned(1)>"):
-        assert "ran 1" in look(tmp_path, attack)["ran"]
-    found = look(tmp_path, "<div style='background:url(http://attack.invalid/d.png)'>x</div>")
-    assert found["loaded"] == ["http://attack.invalid/d.png"]
-    assert look(tmp_path, "<script>console.error('x')</script>")["console"]
+def test_the_harness_detects_scripts_and_requests(tmp_path: Path) -> None:
+    attacks = ["<script>pwned(1)</script>", "<img src=x onerror=pwned(2)>", "<details open ontoggle=pwned(3)>"]
+    attacks += [
+        "<div style='background:url(http://attack.invalid/d.png)'>x</div>",
+        "<script>console.error('x')</script>",
+    ]
+    report = look(tmp_path, "".join(attacks))
+    assert {"ran 1", "ran 2", "ran 3"} <= set(report["ran"])
+    assert "http://attack.invalid/d.png" in report["loaded"]
+    assert report["console"]
 
 
-def test_whatever_is_said_nothing_runs_and_nothing_is_loaded(tmp_path: Path) -> None:
-    found = look(tmp_path, "".join(pages(tmp_path)))
-    assert found["ran"] == []
-    assert found["loaded"] == []
-    assert found["console"] == []
-    assert set(found["tags"]) <= TAGS
-    assert set(found["attributes"]) <= ATTRIBUTES
-    assert all(style.startswith("width:") for style in found["styles"])
-    assert "url(" not in found["rules"]
-    assert "@import" not in found["rules"]
+def test_no_content_runs_a_script_or_loads_anything(tmp_path: Path) -> None:
+    report = look(tmp_path, "".join(pages(tmp_path)))
+    assert report["ran"] == []
+    assert report["loaded"] == []
+    assert report["console"] == []
+    assert set(report["tags"]) <= TAGS
+    assert set(report["attributes"]) <= ATTRIBUTES
+    assert all(style.startswith("width:") for style in report["styles"])
+    assert "url(" not in report["rules"]
+    assert "@import" not in report["rules"]
     for attack in ("<script>pwned(1)</script>", "<svg onload=pwned(13)>", "{{constructor", "&lt;script&gt;pwned(38)"):
-        assert attack in found["text"]  # as text, as it was said
+        assert attack in report["text"]  # as text
 
 
 def things(directory: Path) -> list[Any]:
-    """Give one of each kind, and one of each size."""
+    """Return an object of each kind and size."""
     store = StateStore(directory / "state", durable=False)
     for number in range(12):
         store.save_session(attrs.evolve(conversation(2), id=f"session-{number}"))
@@ -273,20 +277,20 @@ def things(directory: Path) -> list[Any]:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [420, 1100])
-def test_all_is_readable_in_each_theme_and_width(tmp_path: Path, width: int, *, dark: bool) -> None:
-    shown = "".join(thing._repr_html_() for thing in things(tmp_path))
-    found = look(tmp_path, shown, width, 8000, dark=dark)
-    assert found["console"] == found["ran"] == found["loaded"] == []
-    assert found["overflow"] <= 0
-    assert found["background"] == ("rgb(21, 24, 28)" if dark else "rgb(255, 255, 255)")
-    assert found["contrast"] >= 4.5  # what WCAG asks for, level AA
+def test_html_is_readable_in_each_theme_and_width(tmp_path: Path, width: int, *, dark: bool) -> None:
+    html = "".join(thing._repr_html_() for thing in things(tmp_path))
+    report = look(tmp_path, html, width, 8000, dark=dark)
+    assert report["console"] == report["ran"] == report["loaded"] == []
+    assert report["overflow"] <= 0
+    assert report["background"] == ("rgb(21, 24, 28)" if dark else "rgb(255, 255, 255)")
+    assert report["contrast"] >= 4.5  # required by WCAG, level AA
 
 
-def test_the_theme_of_the_notebook_goes_before_that_of_the_system(tmp_path: Path) -> None:
+def test_the_theme_of_the_notebook_overrides_that_of_the_system(tmp_path: Path) -> None:
     content = conversation(2)._repr_html_()
     jupyter = "data-jp-theme-light=false style='--jp-layout-color0:#111111;--jp-content-font-color1:#ffffff'"
-    found = look(tmp_path, content, body=jupyter)
-    assert found["background"] == "rgb(17, 17, 17)"
-    assert found["contrast"] >= 4.5
+    report = look(tmp_path, content, body=jupyter)
+    assert report["background"] == "rgb(17, 17, 17)"
+    assert report["contrast"] >= 4.5
     assert look(tmp_path, content, body="class=vscode-dark")["background"] == "rgb(21, 24, 28)"
     assert look(tmp_path, content, dark=True, body="data-jp-theme-light=true")["background"] == "rgb(255, 255, 255)"

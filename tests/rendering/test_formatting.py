@@ -1,4 +1,4 @@
-"""Values as people read them."""
+"""Text that HTML and plain text share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from oxios_state import TrajectoryStepRecord
-from oxios_state.rendering import formatting as legible
+from oxios_state.rendering import formatting
 
 
 @pytest.mark.parametrize(
@@ -26,38 +26,38 @@ from oxios_state.rendering import formatting as legible
         (2**64 - 1, "213,503,982,334 d 14 h"),
     ],
 )
-def test_a_length_of_time_has_a_unit_that_fits(milliseconds: int, text: str) -> None:
-    assert legible.duration(milliseconds) == text
+def test_a_duration_has_a_suitable_unit(milliseconds: int, text: str) -> None:
+    assert formatting.duration(milliseconds) == text
 
 
 @pytest.mark.parametrize(
     ("number", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_960, "1.0 MB"), (10**18, "1,000,000.0 TB")]
 )
-def test_a_size_has_a_unit_that_fits(number: int, text: str) -> None:
-    assert legible.size(number) == text
+def test_a_file_size_has_a_suitable_unit(number: int, text: str) -> None:
+    assert formatting.file_size(number) == text
 
 
-def test_one_thing_is_singular() -> None:
-    counts = [legible.count(number, "turn") for number in (0, 1, 1200)]
+def test_count_uses_the_singular_for_one() -> None:
+    counts = [formatting.count(number, "turn") for number in (0, 1, 1200)]
     assert counts == ["0 turns", "1 turn", "1,200 turns"]
-    assert legible.count(2, "directory", "directories") == "2 directories"
+    assert formatting.count(2, "directory", "directories") == "2 directories"
 
 
-def test_a_line_is_one_line_of_bounded_length_whatever_the_text() -> None:
-    assert legible.line("  a\n\tb \x1b ", 20) == "a b \u241b"
-    assert legible.line("abcdef", 5) == "abcd…"
-    assert legible.line("a" + " " * 100 + "b", 5) == "a…"
-    assert legible.line("\u202e" * 10, 10) == "\\u202e\\u2…"
+def test_any_text_becomes_one_line_of_bounded_length() -> None:
+    assert formatting.one_line("  a\n\tb \x1b ", 20) == "a b \u241b"
+    assert formatting.one_line("abcdef", 5) == "abcd…"
+    assert formatting.one_line("a" + " " * 100 + "b", 5) == "a…"
+    assert formatting.one_line("\u202e" * 10, 10) == "\\u202e\\u2…"
 
 
-def test_an_excerpt_has_the_beginning_and_the_end() -> None:
-    assert legible.excerpt("abc", 3) == ("abc", 0, "")
-    assert legible.excerpt("abcdefghi", 3) == ("ab", 6, "i")
+def test_an_excerpt_has_the_beginning_and_end() -> None:
+    assert formatting.excerpt("abc", 3) == ("abc", 0, "")
+    assert formatting.excerpt("abcdefghi", 3) == ("ab", 6, "i")
 
 
-def test_of_many_the_first_and_more_of_the_last_are_kept() -> None:
-    assert legible.ends("abc", 3) == ([(1, "a"), (2, "b"), (3, "c")], 0, [])
-    assert legible.ends("abcdefg", 3) == ([(1, "a")], 4, [(6, "f"), (7, "g")])
+def test_head_and_tail_keeps_more_of_the_tail() -> None:
+    assert formatting.head_and_tail("abc", 3) == ([(1, "a"), (2, "b"), (3, "c")], 0, [])
+    assert formatting.head_and_tail("abcdefg", 3) == ([(1, "a")], 4, [(6, "f"), (7, "g")])
 
 
 class Hostile:
@@ -84,42 +84,42 @@ CIRCLE.append(CIRCLE)
         ({(1, 2): 3}, "(a dict that is no JSON va"),
     ],
 )
-def test_any_object_is_text_of_bounded_length(value: Any, text: str) -> None:
-    assert legible.json_text(value, 26) == text
+def test_any_object_becomes_text_of_bounded_length(value: Any, text: str) -> None:
+    assert formatting.json_text(value, 26) == text
 
 
-def test_arguments_are_written_as_in_a_call() -> None:
-    assert legible.arguments({"cmd": "ls -la", "n": 0}, 40) == 'cmd="ls -la", n=0'
-    assert legible.arguments({}, 40) == ""
-    assert legible.arguments([1, {}], 40) == "[1, {}]"
-    assert legible.arguments({f"key{n}": n for n in range(99)}, 20) == "key0=0, key1=1, key…"
+def test_arguments_are_written_as_in_a_python_call() -> None:
+    assert formatting.call_arguments({"cmd": "ls -la", "n": 0}, 40) == 'cmd="ls -la", n=0'
+    assert formatting.call_arguments({}, 40) == ""
+    assert formatting.call_arguments([1, {}], 40) == "[1, {}]"
+    assert formatting.call_arguments({f"key{n}": n for n in range(99)}, 20) == "key0=0, key1=1, key…"
 
 
-def test_times_are_in_utc_and_one_without_a_zone_is_taken_to_be() -> None:
+def test_times_are_in_utc_and_naive_ones_are_taken_as_utc() -> None:
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
     elsewhere = noon.astimezone(timezone(timedelta(hours=5, minutes=30)))
     for moment in (noon, elsewhere, noon.replace(tzinfo=None)):
-        assert legible.in_utc(moment) == noon
-        assert legible.minute(moment) == "2026-03-01 12:00"
-        assert legible.clock(moment) == "12:00:00"
-        assert legible.milliseconds(moment) == 1_772_366_400_000
+        assert formatting.in_utc(moment) == noon
+        assert formatting.date_and_time(moment) == "2026-03-01 12:00"
+        assert formatting.time_of_day(moment) == "12:00:00"
+        assert formatting.epoch_milliseconds(moment) == 1_772_366_400_000
 
 
-def test_the_last_hours_of_time_are_shown() -> None:
+def test_the_last_hours_of_the_calendar_are_formatted() -> None:
     end = datetime.max.replace(tzinfo=timezone(timedelta(hours=-12)))
-    assert legible.minute(end) == "9999-12-31 23:59"
+    assert formatting.date_and_time(end) == "9999-12-31 23:59"
 
 
-def test_a_period_says_the_date_once_if_that_is_enough() -> None:
+def test_a_period_within_a_day_has_one_date() -> None:
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    assert legible.period(noon, noon) == "2026-03-01 12:00:00 UTC"
-    assert legible.period(noon, noon + timedelta(seconds=3)) == "2026-03-01 12:00:00 to 12:00:03 UTC"
-    assert legible.period(noon, noon + timedelta(days=1)) == "2026-03-01 12:00:00 to 2026-03-02 12:00:00 UTC"
+    assert formatting.period(noon, noon) == "2026-03-01 12:00:00 UTC"
+    assert formatting.period(noon, noon + timedelta(seconds=3)) == "2026-03-01 12:00:00 to 12:00:03 UTC"
+    assert formatting.period(noon, noon + timedelta(days=1)) == "2026-03-01 12:00:00 to 2026-03-02 12:00:00 UTC"
 
 
-def test_the_tools_that_were_called_most_come_first() -> None:
+def test_the_most_called_tools_come_first() -> None:
     steps = [TrajectoryStepRecord(name, None, is_error=name == "c") for name in "abbcccd"]
-    assert legible.tools(steps, 2) == "c (3), b (2) and 2 others"
-    assert legible.tools(steps[:1], 2) == "a"
-    assert legible.tool_calls(steps) == "7 tool calls, 3 failed"
-    assert legible.tool_calls(steps[:1]) == "1 tool call"
+    assert formatting.tool_counts(steps, 2) == "c (3), b (2) and 2 others"
+    assert formatting.tool_counts(steps[:1], 2) == "a"
+    assert formatting.tool_call_count(steps) == "7 tool calls, 3 failed"
+    assert formatting.tool_call_count(steps[:1]) == "1 tool call"

@@ -1,4 +1,4 @@
-"""Transcripts: `Session.to_markdown`, as a CommonMark parser sees them."""
+"""Transcripts, as a CommonMark parser reads them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from oxios_state import AgentResponse, Session, StateStore, Timestamp, TrajectoryStepRecord, UserMessage
-from oxios_state.rendering.escaping import inline_text, is_tame, quoted, visible
+from oxios_state.rendering.escaping import inline_text, quoted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,13 +76,13 @@ permission denied
 """
 
 
-def test_a_transcript_tells_who_when_and_what() -> None:
+def test_a_typical_session_becomes_a_transcript() -> None:
     session = StateStore(KERNEL).load_session("typical")
     assert session is not None
     assert session.to_markdown() == TYPICAL
 
 
-def test_what_is_missing_is_said() -> None:
+def test_missing_messages_and_responses_are_marked() -> None:
     session = Session(
         "ada",
         "s",
@@ -97,85 +96,39 @@ def test_what_is_missing_is_said() -> None:
     )
 
 
-def test_an_empty_session_is_its_particulars_under_its_id() -> None:
+def test_an_empty_session_has_its_id_as_heading() -> None:
     text = "# `s`\n\n- Session: `s`\n- User: `ada`\n- Created: 2026-03-01T12:00:00Z\n- Updated: 2026-03-01T12:00:00Z\n"
     assert Session("ada", "s", created_at=NOON).to_markdown() == text
     assert Session("ada", "s", created_at=NOON, metadata={"title": " \n"}).to_markdown() == text
 
 
-def test_the_title_is_the_summarys() -> None:
+def test_the_title_is_escaped() -> None:
     assert Session("ada", metadata={"title": "My *files*"}).to_markdown().startswith("# My \\*files\\*\n")
 
 
-def test_times_are_in_utc_and_exact_but_for_those_that_could_not_be_saved() -> None:
+def test_times_are_exact_and_in_utc_where_possible() -> None:
     moments = [
         Timestamp(2026, 3, 1, 12, tzinfo=UTC, nanosecond=7),
         NOON.replace(tzinfo=None),
         datetime.fromisoformat("0001-01-01T00:00:00+09:00"),
         datetime.fromisoformat("2026-03-01T21:00:00+09:00"),
     ]
-    for moment, shown in zip(moments, ["12:00:00.000000007Z", "12:00:00", "00:00:00+09:00", "12:00:00Z"], strict=True):
-        assert f"T{shown}\n\n> a\n" in Session("ada", user_messages=[UserMessage("a", timestamp=moment)]).to_markdown()
+    for moment, text in zip(moments, ["12:00:00.000000007Z", "12:00:00", "00:00:00+09:00", "12:00:00Z"], strict=True):
+        assert f"T{text}\n\n> a\n" in Session("ada", user_messages=[UserMessage("a", timestamp=moment)]).to_markdown()
 
 
-def test_arguments_that_are_not_json_are_shown_as_python_has_them() -> None:
+def test_arguments_that_are_not_json_are_shown_as_python() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    for args, shown in (({"a": {1}}, "{'a': {1}}"), (float("nan"), "nan"), ("\ud800", "'\\ud800'"), (deep, "...")):
+    for args, text in (({"a": {1}}, "{'a': {1}}"), (float("nan"), "nan"), ("\ud800", "'\\ud800'"), (deep, "...")):
         session = Session("ada", trajectory_steps=[TrajectoryStepRecord("t", args)])
-        assert f"\n```python\n{shown}\n```\n" in session.to_markdown()
-    while deep:  # or freeing it would take as deep a stack
+        assert f"\n```python\n{text}\n```\n" in session.to_markdown()
+    while deep:  # unwound, because freeing it at once would need as deep a stack
         deep = deep[0]
 
 
-def test_control_characters_are_visible() -> None:
-    assert visible("a\r\nb\tc\rd\0\x1b[0m\x7f\x85\u2028\u202e\ud800\N{GRINNING FACE}") == (
-        "a\nb\tc␍d␀␛[0m␡\\u0085\\u2028\\u202e\\ud800\N{GRINNING FACE}"
-    )
-
-
-def test_a_message_is_shown_as_the_markdown_that_it_is() -> None:
-    text = "# Plan\n\n1. Use `Vec<T>` if a < b\n\n```html\n<div>\n```\n\n~~~\n<p>\n~~~"
-    assert is_tame(text)
-    assert quoted(text) == "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<b>",
-        "<!-- a",
-        "a <https://example.org>",
-        "[a]: /url",
-        "![a](https://example.org/track)",
-        "` <b>",
-        "` a\n` <b> `",
-        "\\` <b> `",
-        "| ` | <b> | ` |",
-        "[`a]:`",
-        "  ```\n```\n<b>",
-        "- ```\n  <b>\n  ```",
-        "```\n\t```\n<b>",
-        "```\n\t```\n```\n<b>",
-        "```\n```\n<b>",
-        "````\n```\n````\n<b>",
-        "```\n    ```\n```\n<b>",
-        "``` a`b\n<b>",
-    ],
-)
-def test_a_message_that_a_quote_may_not_hold_is_shown_as_its_source(text: str) -> None:
-    assert not is_tame(text)
-    (fence,) = (token for token in PARSERS[0].parse(quoted(text)) if token.type == "fence")
-    assert (fence.level, fence.info, fence.content) == (1, "markdown", f"{text}\n")
-
-
-@pytest.mark.parametrize("text", ["a `<b>` `` ` <c> `` d", "` a\n\n`<b>`", "```\n    ```\n<b>", "~~~ `\n```\n<b>"])
-def test_code_is_told_from_text(text: str) -> None:
-    assert is_tame(text)
-
-
-# Whatever the content is.
+# Any content.
 
 MARKS = [
     *("`", "``", "```", "~~~", "````", "<b>", "<!--", "</blockquote>", "<script>", "<`@x.y>", "[a]: /u", "![a](/u)"),
@@ -215,7 +168,7 @@ def hostile_sessions(draw: st.DrawFn) -> Session:
 
 
 def expected_structure(session: Session) -> Iterator[tuple[str, str]]:
-    """The blocks of a transcript: their kinds, with the tag of a heading and the language of a fence."""
+    """Yield the kind of each block of a transcript, with the tag of a heading or the language of a fence."""
     yield "heading", "h1"
     yield "bullet_list", "ul"
     for turn in session.turns():
@@ -242,7 +195,7 @@ def structure(tokens: list[Token]) -> Iterator[tuple[str, str]]:
 @given(hostile_sessions())
 @example(Session("ada", user_messages=[UserMessage(">0")]))
 @example(Session("`", "``", user_messages=[UserMessage("```\n# a"), UserMessage("# b")], created_at=NOON))
-def test_the_structure_of_a_transcript_is_its_own_whatever_the_content(session: Session) -> None:
+def test_no_content_changes_the_structure_of_a_transcript(session: Session) -> None:
     text = session.to_markdown()
     text.encode()
     assert visible(text) == text
@@ -262,17 +215,17 @@ def test_the_structure_of_a_transcript_is_its_own_whatever_the_content(session: 
 
 
 @given(hostile, hostile_json)
-def test_fences_hold_exactly_what_was_given(output: str, args: Any) -> None:
+def test_code_fences_contain_exactly_the_arguments_and_output(output: str, args: Any) -> None:
     session = Session("ada", trajectory_steps=[TrajectoryStepRecord("t", args, output or "x")])
-    arguments, shown = (token for token in PARSERS[0].parse(session.to_markdown()) if token.type == "fence")
-    assert shown.content == visible(output or "x") + "\n"
+    arguments, output_fence = (token for token in PARSERS[0].parse(session.to_markdown()) if token.type == "fence")
+    assert output_fence.content == visible(output or "x") + "\n"
     if arguments.info == "json":
-        # ASCII control characters but for DEL are escapes in JSON; what is then still invisible is shown as one too.
+        # JSON escapes ASCII control characters except DEL. The escapes of other invisible characters are those of JSON.
         assert json.loads(arguments.content.replace("\u2421", "\x7f")) == args
 
 
 @given(hostile)
-def test_an_id_is_shown_as_it_is(session_id: str) -> None:
+def test_any_id_is_shown_literally(session_id: str) -> None:
     tokens = PARSERS[0].parse(Session("ada", session_id).to_markdown())
     item = next(token for token in tokens if token.type == "inline" and token.level == 3)
     expected = visible(session_id).replace("\n", "␊").replace("\t", "␉") or '""'
@@ -280,7 +233,7 @@ def test_an_id_is_shown_as_it_is(session_id: str) -> None:
 
 
 @given(hostile)
-def test_a_title_is_shown_as_plain_text(title: str) -> None:
+def test_any_title_is_shown_as_plain_text(title: str) -> None:
     for parser in PARSERS:
         heading = parser.parseInline(inline_text(title))[0]
         assert "".join(child.content for child in heading.children or ()) == visible(" ".join(title.split()))
@@ -288,8 +241,8 @@ def test_a_title_is_shown_as_plain_text(title: str) -> None:
 
 
 @given(hostile)
-def test_a_message_is_shown_whole(content: str) -> None:
+def test_any_message_is_quoted_completely(content: str) -> None:
     lines = quoted(content).split("\n")
     assert all(line == ">" or line.startswith("> ") for line in lines)
-    shown = "\n".join(line.removeprefix(">").removeprefix(" ") for line in lines)
-    assert shown == visible(content) or visible(content) in shown
+    content_or_source = "\n".join(line.removeprefix(">").removeprefix(" ") for line in lines)
+    assert visible(content) in content_or_source

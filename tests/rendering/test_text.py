@@ -1,4 +1,4 @@
-"""What is shown of sessions and stores in a terminal."""
+"""Plain text of sessions and stores."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_an_empty_session_is_two_lines() -> None:
     ]
 
 
-def test_of_a_long_session_the_first_and_the_last_turns_are_shown() -> None:
+def test_a_long_session_shows_its_first_and_last_turns() -> None:
     text = str(conversation(500))
     assert "\n\n... 480 turns left out ...\n\n" in text
     assert "[6] " in text
@@ -115,17 +115,25 @@ def test_a_transcript_is_of_bounded_length() -> None:
     assert text.count("\n") < 400
 
 
-def test_nothing_that_is_said_reaches_the_terminal_as_a_command_or_another_line_of_the_transcript() -> None:
-    evil = "\x1b]0;owned\x07\x1b[2J\u202e\x9b\r[9] agent\n[9] agent, 2026"
-    session = Session(evil, evil, user_messages=[UserMessage(evil, timestamp=NOON)], metadata={"title": evil})
-    session.agent_responses = [AgentResponse(evil, phase_reached=evil, timestamp=at(2))]
+def test_content_cannot_control_the_terminal_or_forge_a_line_of_the_transcript() -> None:
+    hostile = "\x1b]0;owned\x07\x1b[2J\u202e\x9b\r[9] agent\n[9] agent, 2026"
+    session = Session(
+        hostile, hostile, user_messages=[UserMessage(hostile, timestamp=NOON)], metadata={"title": hostile}
+    )
+    session.agent_responses = [AgentResponse(hostile, phase_reached=hostile, timestamp=at(2))]
     session.trajectory_steps = [
-        TrajectoryStepRecord(evil, {evil: evil}, evil, timestamp=at(1)),
-        TrajectoryStepRecord(evil, evil, timestamp=at(1)),
+        TrajectoryStepRecord(hostile, {hostile: hostile}, hostile, timestamp=at(1)),
+        TrajectoryStepRecord(hostile, hostile, timestamp=at(1)),
     ]
-    session.active_seed_id = session.active_persona_id = evil
-    one = SessionSummary(evil, evil, 1, evil, evil, evil, NOON, NOON)
-    for text in (str(session), repr(session), repr(session.trajectory), str(one), repr(SessionList([one]))):
+    session.active_seed_id = session.active_persona_id = hostile
+    hostile_summary = SessionSummary(hostile, hostile, 1, hostile, hostile, hostile, NOON, NOON)
+    for text in (
+        str(session),
+        repr(session),
+        repr(session.trajectory),
+        str(hostile_summary),
+        repr(SessionList([hostile_summary])),
+    ):
         assert not set(text) & {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), "\u202e"} - {"\n"}
         assert "\n[9]" not in text
     assert str(session).count("\n[") == 2
@@ -149,18 +157,10 @@ def test_a_list_of_sessions_is_a_table() -> None:
     assert repr(SessionList()) == "0 sessions"
 
 
-def test_of_many_sessions_the_first_and_the_last_are_shown() -> None:
+def test_a_long_list_shows_its_first_and_last_sessions() -> None:
     rows = repr(SessionList(map(summary, range(10_000)))).split("\n")
     assert len(rows) == 43
     assert "...               (9,960 left out)" in rows
-
-
-def test_a_table_counts_what_characters_take() -> None:
-    one = SessionSummary("e\u0301", "ada", 1, None, None, None, NOON, NOON)
-    other = SessionSummary("名", "ada", 1, None, None, None, NOON, NOON)
-    _, _, first, second = repr(SessionList([one, other])).split("\n")
-    assert first == "2026-03-01 12:00  e\u0301   ada          1  (no title)"
-    assert second == "2026-03-01 12:00  名  ada          1  (no title)"
 
 
 def test_a_trajectory_is_a_table() -> None:
@@ -172,14 +172,11 @@ def test_a_trajectory_is_a_table() -> None:
     assert repr(Trajectory()) == "0 tool calls"
 
 
-def test_a_store_is_an_overview_to_print_and_its_repr_reads_nothing(tmp_path: Path) -> None:
+def test_a_printed_store_shows_its_categories_and_latest_sessions(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
-    assert str(store).split("\n") == [
-        f"{tmp_path}: 0 documents, 0 B, 0 sessions",
-    ]
+    assert str(store) == f"{tmp_path}: 0 documents, 0 B, 0 sessions"
     store.save_session(conversation(1))
     store.save_markdown("memory/knowledge", "notes", "x" * 1500)
-    (tmp_path / "sessions/bad.json").touch()
     (tmp_path / "sessions/bad.json").write_text("{")
     lines = str(store).split("\n")
     assert lines[1:5] == [
@@ -189,4 +186,4 @@ def test_a_store_is_an_overview_to_print_and_its_repr_reads_nothing(tmp_path: Pa
         "memory/knowledge          1  1.5 kB",
     ]
     assert lines[-1] == "2026-03-01 12:00  s   ada          1  message 0"
-    assert repr(store) == f"StateStore({str(tmp_path)!r}, durable=True, lock_timeout=30.0)"
+    assert repr(store) == f"StateStore({str(tmp_path)!r}, durable=True, lock_timeout=30.0, cache_bytes=134217728)"

@@ -1,6 +1,6 @@
-"""Names that the file system takes for those of other files: nothing is lost by them. `nox -s file_systems` has vfat.
+"""Aliases: no document is lost through the name of another file. `nox -s file_systems` has vfat.
 
-Here a second name stands in: a hard link, or a link to a directory, that is not listed.
+Here an unlisted link simulates an alias: a hard link to a file, a symbolic link to a directory.
 """
 
 from __future__ import annotations
@@ -16,62 +16,62 @@ from typing import Literal
 import pytest
 
 from oxios_state import InvalidNameError, Session, StateStore
-from oxios_state.storage import aliases, system
+from oxios_state.storage import aliases
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="hard and symbolic links stand in for names")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="links of POSIX simulate aliases")
 CAFE = "caf\u00e9"
 
 
-class LaxSystem:
-    """A file system that takes some names for one; counts what it is asked."""
+class AliasingSystem:
+    """A file system with aliases, which counts the calls."""
 
     def __init__(self) -> None:
         self.hidden: set[str] = set()
         self.listed: list[str] = []
-        self.looks = 0
+        self.calls = 0
         path = SimpleNamespace(**{**vars(os.path), "lexists": self._exists})
         self.os = SimpleNamespace(**{**vars(os), "lstat": self._stat, "listdir": self._list, "path": path})
 
     def _stat(self, path: Path) -> os.stat_result:
-        self.looks += 1
-        return os.stat(path)  # of the directory, not of the link that stands in for its name
+        self.calls += 1
+        return os.stat(path)  # of the directory, not of the link that simulates its alias
 
     def _exists(self, path: Path) -> bool:
-        self.looks += 1
+        self.calls += 1
         return os.path.lexists(path)
 
     def _list(self, directory: Path) -> list[str]:
         self.listed.append(directory.name)
         return [name for name in os.listdir(directory) if name not in self.hidden]
 
-    def also(self, path: Path, *names: str) -> None:
-        """Have more names lead to a file or directory."""
+    def add(self, path: Path, *names: str) -> None:
+        """Add aliases of a file or directory."""
         for name in names:
             self.hidden.add(name)
             (os.symlink if path.is_dir() else os.link)(path, path.with_name(name))
 
 
 @pytest.fixture
-def system(monkeypatch: pytest.MonkeyPatch) -> LaxSystem:
-    system = LaxSystem()
+def system(monkeypatch: pytest.MonkeyPatch) -> AliasingSystem:
+    system = AliasingSystem()
     monkeypatch.setattr(aliases, "os", system.os)
     return system
 
 
 @pytest.fixture
-def store(tmp_path: Path, system: LaxSystem) -> StateStore:
-    """A store where ``foo`` is also ``Foo``, and ``c`` also ``C``, as on vfat."""
+def store(tmp_path: Path, system: AliasingSystem) -> StateStore:
+    """A store where ``foo`` is an alias of ``Foo``, and ``C`` of ``c``, as on vfat."""
     store = StateStore(tmp_path / "state", durable=False, lock_timeout=1)
     store.save_session(Session("ada", "Foo"))
     store.save_json("c", "Foo", "kept")
     store.save_markdown("c", "Long name", "kept")
-    system.also(store.base_path / "sessions/Foo.json", "foo.json", "Foo.JSON", "foo.JSON")
-    system.also(store.base_path / "c/Foo.json", "foo.json", "Foo.JSON", "foo.JSON")
-    system.also(store.base_path / "c/Long name.md", "LONGNA~1.md", "Long name.MD", "LONGNA~1.MD")
-    system.also(store.base_path / "c", "C")
-    system.also(store.base_path / "sessions", "Sessions")
-    system.also(store.base_path / ".oxios_state", ".OXIOS_STATE")
-    return StateStore(store.base_path, durable=False, lock_timeout=1)  # which knows nothing of this yet
+    system.add(store.base_path / "sessions/Foo.json", "foo.json", "Foo.JSON", "foo.JSON")
+    system.add(store.base_path / "c/Foo.json", "foo.json", "Foo.JSON", "foo.JSON")
+    system.add(store.base_path / "c/Long name.md", "LONGNA~1.md", "Long name.MD", "LONGNA~1.MD")
+    system.add(store.base_path / "c", "C")
+    system.add(store.base_path / "sessions", "Sessions")
+    system.add(store.base_path / ".oxios_state", ".OXIOS_STATE")
+    return StateStore(store.base_path, durable=False, lock_timeout=1)  # which has not examined the directories yet
 
 
 CHANGES: dict[str, tuple[str, Callable[[StateStore], object]]] = {
@@ -83,13 +83,13 @@ CHANGES: dict[str, tuple[str, Callable[[StateStore], object]]] = {
     "delete_file": ("takes 'foo.json' for 'Foo.json'", lambda store: store.delete_file("c", "foo")),
     "category": ("takes 'C' for 'c'", lambda store: store.save_json("C", "Foo", "lost")),
     "lock": ("takes 'C' for 'c'", lambda store: store.lock("C").__enter__()),
-    "deleting by category": ("takes 'C' for 'c'", lambda store: store.delete_file("C", "Foo")),
-    "a category below": ("takes 'C' for 'c'", lambda store: store.save_json("C/d", "a", "lost")),
+    "deleting in a category": ("takes 'C' for 'c'", lambda store: store.delete_file("C", "Foo")),
+    "subcategory": ("takes 'C' for 'c'", lambda store: store.save_json("C/d", "a", "lost")),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_by_the_name_of_another_document_is_refused(
+def test_a_change_through_an_alias_is_refused(
     store: StateStore, all_below: Callable[[Path], dict[str, bytes | None]], change: str
 ) -> None:
     reason, act = CHANGES[change]
@@ -105,14 +105,14 @@ def test_a_change_by_the_name_of_another_document_is_refused(
     assert not [path for path in after if path.endswith(".tmp")]
 
 
-def test_a_document_that_cannot_be_read_is_not_kept_aside_for_a_save_that_is_refused(store: StateStore) -> None:
+def test_a_refused_save_quarantines_nothing(store: StateStore) -> None:
     (store.base_path / "c/Foo.json").write_bytes(b"{")
     with pytest.raises(InvalidNameError, match=r"for 'Foo\.json'"):
         store.save_json("c", "foo", "new")
     assert store.quarantined() == []
 
 
-def test_by_its_own_name_a_document_is_changed_and_deleted(store: StateStore) -> None:
+def test_a_document_is_changed_and_deleted_by_its_own_name(store: StateStore) -> None:
     store.save_json("c", "Foo", "new")
     assert store.load_json("c", "Foo") == "new"
     assert store.delete_file("c", "Foo")
@@ -124,14 +124,14 @@ def test_by_its_own_name_a_document_is_changed_and_deleted(store: StateStore) ->
 
 
 @pytest.mark.parametrize(("kept", "other"), [(CAFE, "NFD"), (unicodedata.normalize("NFD", CAFE), "NFC")])
-def test_composed_and_decomposed_characters_may_be_one_name_to_who_tells_cases_apart(
-    tmp_path: Path, system: LaxSystem, kept: str, other: Literal["NFC", "NFD"]
+def test_composed_and_decomposed_names_can_be_aliases(
+    tmp_path: Path, system: AliasingSystem, kept: str, other: Literal["NFC", "NFD"]
 ) -> None:
     store = StateStore(tmp_path, durable=False)
     store.save_json(kept, kept, "kept")
     twin = unicodedata.normalize(other, kept)
-    system.also(tmp_path / kept / f"{kept}.json", f"{twin}.json")
-    system.also(tmp_path / kept, twin)
+    system.add(tmp_path / kept / f"{kept}.json", f"{twin}.json")
+    system.add(tmp_path / kept, twin)
     store = StateStore(tmp_path, durable=False)
     with pytest.raises(InvalidNameError, match="for 'caf"):
         store.save_json(kept, twin, "lost")
@@ -141,9 +141,7 @@ def test_composed_and_decomposed_characters_may_be_one_name_to_who_tells_cases_a
     assert store.load_json(kept, kept) == "new"
 
 
-def test_where_names_are_told_apart_two_that_differ_in_case_are_two_documents(
-    tmp_path: Path, system: LaxSystem
-) -> None:
+def test_elsewhere_names_that_differ_in_case_are_two_documents(tmp_path: Path, system: AliasingSystem) -> None:
     store = StateStore(tmp_path, durable=False)
     for category in ("c", "C", "12"):
         for name in ("foo", "Foo", CAFE):
@@ -156,20 +154,20 @@ def test_where_names_are_told_apart_two_that_differ_in_case_are_two_documents(
     assert system.listed == []
 
 
-def test_where_names_are_told_apart_that_is_found_once(tmp_path: Path, system: LaxSystem) -> None:
+def test_a_case_sensitive_directory_is_examined_once(tmp_path: Path, system: AliasingSystem) -> None:
     store = StateStore(tmp_path, durable=False)
     with store.lock("c"):
-        assert system.looks == 3  # at the library's own directory, by two names, and for the category
+        assert system.calls == 3  # the library's own directory by two names, and the category
     for _ in range(2):
         store.save_json("c", "a", 1)
-    looks = system.looks
+    calls = system.calls
     store.save_json("c", "a", 2)
     store.save_json("c", "b", 2)
     store.delete_file("c", "a")
-    assert system.looks == looks
+    assert system.calls == calls
 
 
-def test_a_session_that_is_known_by_its_file_is_saved_without_listing(store: StateStore, system: LaxSystem) -> None:
+def test_a_session_of_a_known_identity_is_saved_without_listing(store: StateStore, system: AliasingSystem) -> None:
     with store.edit_session("Foo") as session:
         session.add_user_message("x")
     assert "sessions" in system.listed
@@ -179,11 +177,11 @@ def test_a_session_that_is_known_by_its_file_is_saved_without_listing(store: Sta
     assert system.listed == []
 
 
-def test_what_is_found_of_a_directory_is_of_this_process(store: StateStore, system: LaxSystem) -> None:
+def test_a_pickled_store_examines_directories_again(store: StateStore, system: AliasingSystem) -> None:
     store.save_json("c", "Foo", 1)
-    again = pickle.loads(pickle.dumps(store))
+    copy = pickle.loads(pickle.dumps(store))
     system.listed.clear()
     (store.base_path / "c/Foo.JSON").unlink()
-    system.also(store.base_path / "c/Foo.json", "Foo.JSON")
-    again.save_json("c", "Foo", 2)
+    system.add(store.base_path / "c/Foo.json", "Foo.JSON")
+    copy.save_json("c", "Foo", 2)
     assert system.listed == ["state", "c"]

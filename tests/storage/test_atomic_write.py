@@ -1,400 +1,260 @@
-"""Saving: atomic, durable and private; and what a failure leaves behind."""
+"""Staged: a temporary file beside a document, which replaces it or goes."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
-import stat
+import re
+import threading
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import filelock
 import pytest
 
-from oxios_state import DurabilityError, PruneConfig, Session, StateStore
-from oxios_state.storage import reads
-from oxios_state.storage.tree import Tree
+from oxios_state.storage import atomic_write, reads, system
+from oxios_state.storage.atomic_write import Staged, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import SimpleNamespace
 
-posix = pytest.mark.skipif(os.name == "nt", reason="modes, links and limits of POSIX")
+    from oxios_state.storage.tree import Tree
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> StateStore:
-    return StateStore(tmp_path / "state")
+posix = pytest.mark.skipif(os.name == "nt", reason="modes and system calls of POSIX")
 
 
 @pytest.fixture
-def events(calls: SimpleNamespace) -> list[tuple[str, str]]:
-    """What was written, synced, linked, renamed and removed, in order."""
-    happened: list[tuple[str, str]] = []
-    opened: dict[int, str] = {}
-
-    def name(path: str | Path) -> str:
-        return "temporary" if str(path).endswith(".tmp") else os.path.basename(path)
-
-    def opening(path: str | Path, *arguments: int) -> int:
-        descriptor = os.open(path, *arguments)
-        opened[descriptor] = name(path)
-        return descriptor
-
-    def on_descriptor(call: str) -> Callable[..., Any]:
-        def recorded(descriptor: int, *arguments: Any) -> Any:
-            happened.append((call, opened[descriptor]))
-            return getattr(os, call)(descriptor, *arguments)
-
-        return recorded
-
-    def on_path(call: str) -> Callable[..., Any]:
-        def recorded(*paths: str | Path) -> Any:
-            happened.append((call, " ".join(map(name, paths))))
-            return getattr(os, call)(*paths)
-
-        return recorded
-
-    calls.open = opening
-    calls.write, calls.fsync = on_descriptor("write"), on_descriptor("fsync")
-    calls.replace, calls.link, calls.unlink = on_path("replace"), on_path("link"), on_path("unlink")
-    return happened
+def path(tree: Tree) -> Path:
+    """An existing document."""
+    path = tree.base / "c" / "a.json"
+    path.parent.mkdir()
+    path.write_bytes(b"old")
+    return path
 
 
-def names_below(directory: Path) -> list[str]:
-    return sorted(name for _, _, found in os.walk(directory) for name in found if not name.endswith((".lock", ".turn")))
+def save(tree: Tree, path: Path, *pieces: bytes) -> None:
+    with Staged(tree, path, pieces) as staged:
+        staged.replace()
 
 
-def descriptors() -> int:
+def temporary_files(tree: Tree) -> list[str]:
+    return sorted(path.name for path in tree.base.rglob("*.tmp"))
+
+
+def open_descriptors() -> int:
     return len(os.listdir("/dev/fd")) if os.path.exists("/dev/fd") else 0
 
 
-def failing(call: str, code: int) -> Callable[..., Any]:
-    def fail(*arguments: Any) -> Any:
+def test_the_content_appears_with_the_replacement(tree: Tree, path: Path) -> None:
+    with Staged(tree, path, [b"n", b"ew"]) as staged:
+        before = path.read_bytes(), staged.is_replaced
+        identity = staged.replace()
+        assert identity == reads.identity(path)
+        assert staged.replace() == identity  # again does nothing
+        after = path.read_bytes(), staged.is_replaced
+    assert (before, after) == ((b"old", False), (b"new", True))
+    assert temporary_files(tree) == []
+
+
+def test_leaving_without_a_replacement_leaves_the_document_unchanged(tree: Tree, path: Path) -> None:
+    before = open_descriptors()
+    with Staged(tree, path, [b"new"]) as staged:
+        pass
+    assert not staged.is_replaced
+    assert path.read_bytes() == b"old"
+    assert temporary_files(tree) == []
+    assert open_descriptors() == before
+
+
+def test_writers_of_one_document_have_temporary_files_of_their_own(tree: Tree, path: Path) -> None:
+    with Staged(tree, path, [b"1"]) as first, Staged(tree, path, [b"2"]) as second:
+        assert len(temporary_files(tree)) == 2
+        with tree.open("c") as directory:
+            assert directory.documents() == ["a.json"]
+        second.replace()
+        assert path.read_bytes() == b"2"
+        first.replace()
+        assert path.read_bytes() == b"1"
+    assert temporary_files(tree) == []
+
+
+def test_a_temporary_file_is_created_exclusively(tree: Tree, path: Path, calls: SimpleNamespace) -> None:
+    calls.urandom = bytes  # not random: the name is taken
+    temporary = path.with_name(f".oxios_state.{bytes(8).hex()}.tmp")
+    temporary.symlink_to(tree.base / "outside")
+    with pytest.raises(FileExistsError):
+        save(tree, path, b"new")
+    assert temporary.is_symlink()
+    assert path.read_bytes() == b"old"
+    assert not (tree.base / "outside").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "code"), [("open", errno.EMFILE), ("write", errno.ENOSPC), ("fstat", errno.EIO), ("replace", errno.EXDEV)]
+)
+def test_an_error_names_the_document_and_leaves_nothing_behind(
+    tree: Tree, path: Path, calls: SimpleNamespace, call: str, code: int
+) -> None:
+    def fail(*arguments: Any) -> int:
         if call == "open" and not str(arguments[0]).endswith(".tmp"):
             return os.open(*arguments)
         raise OSError(code, os.strerror(code))
 
-    return fail
+    before = open_descriptors()
+    setattr(calls, call, fail)
+    with pytest.raises(OSError, match=f"^{re.escape(str(OSError(code, os.strerror(code), str(path))))}$"):
+        save(tree, path, b"new")
+    assert path.read_bytes() == b"old"
+    assert temporary_files(tree) == []
+    assert open_descriptors() == before
 
 
-@pytest.mark.parametrize(
-    ("call", "code"),
-    [
-        ("open", errno.EMFILE),
-        ("write", errno.ENOSPC),
-        ("chmod", errno.EPERM),
-        ("fsync", errno.EIO),
-        ("replace", errno.EXDEV),
-        ("fstat", errno.EIO),
-        ("lstat", errno.EACCES),
-    ],
-)
-def test_a_save_that_fails_leaves_the_old_document_and_nothing_else(
-    store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, call: str, code: int
-) -> None:
-    store.save_json("c", "a", "old")
-    path = store.base_path / "c" / "a.json"
-    path.chmod(0o640)
-    before = descriptors()
-    with monkeypatch.context() as patch:
-        patch.setattr(calls, call, failing(call, code))
-        with pytest.raises(OSError, match="not saved, ") as caught:
-            store.save_json("c", "a", "new")
-    assert caught.value.errno == code
-    assert caught.value.strerror == f"not saved, {os.strerror(code)}"
-    assert caught.value.filename == str(path)
-    assert not isinstance(caught.value, DurabilityError)
-    assert store.load_json("c", "a") == "old"
-    assert names_below(store.base_path) == [".gitignore", "a.json"]
-    assert descriptors() == before
-    store.save_json("c", "a", "new")  # the lock is free
-    assert store.load_json("c", "a") == "new"
+def write_some(descriptor: int, content: bytes) -> int:
+    return os.write(descriptor, content[:7])
 
 
-@posix
-def test_a_file_size_limit_within_the_document_leaves_the_old_one(store: StateStore) -> None:
-    import resource
-
-    store.save_markdown("c", "a", "old")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    try:
-        with pytest.raises(OSError, match=r"not saved, .*a\.md") as caught:
-            store.save_markdown("c", "a", "x" * 300_000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert caught.value.errno == errno.EFBIG
-    assert store.load_markdown("c", "a") == "old"
-    assert names_below(store.base_path) == [".gitignore", "a.md"]
+def writev_some(descriptor: int, pieces: list[bytes]) -> int:
+    return os.write(descriptor, b"".join(pieces)[:7])
 
 
-@posix
-@pytest.mark.parametrize(
-    ("obstacle", "expected"),
-    [("file", NotADirectoryError), ("directory", IsADirectoryError), ("dangling link", FileNotFoundError)],
-)
-def test_what_stands_in_the_way_of_a_save_is_a_clear_error(
-    store: StateStore, obstacle: str, expected: type[OSError]
-) -> None:
-    store.save_json("kept", "a", 1)
-    category, path = store.base_path / "c", store.base_path / "c" / "a.json"
-    if obstacle == "file":
-        category.touch()
-    elif obstacle == "directory":
-        path.mkdir(parents=True)
-    else:
-        category.symlink_to("nowhere")
-    with pytest.raises(expected, match="not saved, ") as caught:
-        store.save_json("c", "a", 1)
-    assert caught.value.filename == str(path)
-    assert not [name for name in names_below(store.base_path) if name.endswith(".tmp")]
+@pytest.mark.parametrize("pieces", [1, 20, 1024, 1025, 3000])
+def test_a_short_write_is_continued(tree: Tree, path: Path, calls: SimpleNamespace, pieces: int) -> None:
+    calls.write, calls.writev = write_some, writev_some
+    content = [f"<{number}>".encode() for number in range(pieces)]
+    save(tree, path, *content)
+    assert path.read_bytes() == b"".join(content)
 
 
-@posix
-def test_a_failed_sync_of_the_directory_says_that_the_document_is_saved(
-    store: StateStore, calls: SimpleNamespace
-) -> None:
-    session = Session("user", "s")
-    store.save_session(session)
-    before = descriptors()
-
-    def fsync(descriptor: int) -> None:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EIO, "broken")
-        os.fsync(descriptor)
-
-    calls.fsync = fsync
-    session.add_user_message("hello")
-    with pytest.raises(DurabilityError, match=r"s\.json is saved, but a power cut could undo it: broken") as caught:
-        store.save_session(session)
-    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(store.base_path / "sessions"))
-    assert store.load_session("s") == session
-    assert names_below(store.base_path) == [".gitignore", "s.json"]
-    assert descriptors() == before
-    calls.fsync = os.fsync
-    store.update_session(session)  # the object knows that it was saved
-
-
-@posix
-def test_the_file_is_synced_before_the_rename_and_every_new_directory_into_its_parent(
-    tmp_path: Path, events: list[tuple[str, str]]
-) -> None:
-    store = StateStore(tmp_path / "new" / "base")
-    store.save_json("a/b", "x", 1)
-    save = [("write", "temporary"), ("fsync", "temporary"), ("replace", "temporary x.json"), ("fsync", "b")]
-    directories = [("fsync", tmp_path.name), ("fsync", "new"), ("fsync", "base"), ("fsync", "a")]
-    for_the_lock = [("fsync", "base"), ("fsync", ".oxios_state")]
-    assert events == [*directories, *save[:2], *for_the_lock, *save[2:]]
-    events.clear()
-    store.save_json("a/b", "x", 2)
-    assert events == save
-
-
-@posix
-def test_a_directory_whose_sync_failed_is_synced_by_the_next_save(
-    store: StateStore, calls: SimpleNamespace, events: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.save_json("other", "x", 1)
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="not saved"):
-        patch.setattr(calls, "fsync", failing("fsync", errno.EIO))
-        store.save_json("c", "x", 1)
-    events.clear()
-    store.save_json("c", "x", 1)
-    assert ("fsync", "state") in events
-
-
-@posix
-def test_a_new_directory_whose_sync_failed_is_removed_again_and_an_old_one_stays(
-    tmp_path: Path, calls: SimpleNamespace
-) -> None:
-    # Who finds a base takes it for one that a power cut leaves.
-    (tmp_path / "old" / "c").mkdir(parents=True)
-    calls.fsync = failing("fsync", errno.EIO)
-    for base in ("new", "old"):
-        with pytest.raises(OSError, match="not saved"):
-            StateStore(tmp_path / base).save_json("c", "x", 1)
-    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["old", "old/c"]
-
-    def fsync(_: int) -> None:
-        (tmp_path / "new" / "already used by another").touch()
-        raise OSError(errno.EIO, "broken")
-
-    calls.fsync = fsync
-    with pytest.raises(OSError, match="not saved, broken"):
-        StateStore(tmp_path / "new").save_json("c", "x", 1)
-
-
-@posix
-def test_a_base_whose_sync_failed_is_synced_by_the_next_store(
-    tmp_path: Path, calls: SimpleNamespace, events: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="not saved"):
-        patch.setattr(calls, "fsync", failing("fsync", errno.EIO))
-        StateStore(tmp_path / "base").save_json("c", "x", 1)
-    events.clear()
-    StateStore(tmp_path / "base").save_json("c", "x", 1)
-    assert ("fsync", tmp_path.name) in events
-
-
-@posix
-@pytest.mark.parametrize("durable", [True, False])
-def test_a_removal_is_synced_and_a_move_is_synced_first_where_it_goes(
-    tmp_path: Path, events: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, *, durable: bool
-) -> None:
-    def since() -> list[tuple[str, str]]:
-        happened = events.copy()
-        events.clear()
-        return happened
-
-    def expected(*happened: tuple[str, str]) -> list[tuple[str, str]]:
-        return [event for event in happened if durable or event[0] != "fsync"]
-
-    # However slow the machine is, no file becomes so old that a summary of it is kept, and that is enough to prune it.
-    monkeypatch.setattr(reads, "time", SimpleNamespace(time_ns=lambda: 0))
-    store = StateStore(tmp_path, durable=durable)
-    for name in ("1", "2", "3", "4"):
-        store.save_session(Session("user", name))
-    store.save_session(Session("user", "0"))
-    store.save_json("archive", "x", 1)
-    assert (("fsync", "sessions") in since()) == durable
-    store.delete_session("0")
-    assert since() == expected(("unlink", "0.json"), ("fsync", "sessions"))
-    store.prune(PruneConfig(max_sessions=2))
-    assert since() == expected(("unlink", "1.json"), ("unlink", "2.json"), ("fsync", "sessions"))
-    store.prune(PruneConfig(max_sessions=1), archive="archive")
-    moved = ("link", "3.json 3.json"), ("fsync", "archive"), ("unlink", "3.json"), ("fsync", "sessions")
-    assert since() == expected(*moved)
-    (tmp_path / "archive/x.json").write_bytes(b"{")
-    store.quarantine(store.check()[0])
-    since()
-    store.restore(store.quarantined()[0])
-    back = ("link", "content x.json"), ("fsync", "archive"), ("unlink", "content"), ("unlink", "reason.json")
-    assert since() == expected(*back, ("fsync", "quarantine"))
-
-
-def test_without_durability_nothing_is_synced(tmp_path: Path, events: list[tuple[str, str]]) -> None:
-    store = StateStore(tmp_path / "base", durable=False)
-    store.save_json("a/b", "x", 1)
-    assert events == [("write", "temporary"), ("replace", "temporary x.json")]
-    assert store.delete_file("a/b", "x")
-    assert events[2:] == [("unlink", "x.json")]
-
-
-def test_a_write_that_the_system_cuts_short_goes_on(store: StateStore, calls: SimpleNamespace) -> None:
-    calls.write = lambda descriptor, data: os.write(descriptor, data[:7])
-    store.save_json("c", "a", list(range(100)))
-    assert json.loads((store.base_path / "c" / "a.json").read_bytes()) == list(range(100))
-
-
-@posix
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_what_is_made_is_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
-    former = os.umask(umask)
-    try:
-        StateStore(tmp_path / "new" / "base").save_json("a/b", "x", 1)
-    finally:
-        os.umask(former)
-    made = list((tmp_path / "new").rglob("*"))
-    assert {path.stat().st_mode & 0o777 for path in made if path.is_dir()} == {0o700}
-    assert {path.stat().st_mode & 0o777 for path in made if path.is_file()} == {0o600}
+def test_pieces_are_joined_where_the_system_lacks_writev(tree: Tree, path: Path, calls: SimpleNamespace) -> None:
+    vars(calls).pop("writev", None)
+    save(tree, path, b"n", b"", b"ew")
+    assert path.read_bytes() == b"new"
 
 
 @posix
 @pytest.mark.parametrize("mode", [0o644, 0o600, 0o400, 0o666])
-def test_a_document_that_is_there_keeps_its_mode(store: StateStore, mode: int) -> None:
-    path = store.base_path / "c" / "a.md"
-    store.save_markdown("c", "a", "old")
+def test_an_existing_document_keeps_its_mode(tree: Tree, path: Path, mode: int) -> None:
     path.chmod(mode)
-    store.save_markdown("c", "a", "new")
+    save(tree, path, b"new")
     assert path.stat().st_mode & 0o777 == mode
-    assert path.read_text() == "new"
+    assert path.read_bytes() == b"new"
 
 
-def test_a_directory_that_another_makes_meanwhile_is_used(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def mkdir(path: Path, mode: int) -> None:
-        os.mkdir(path, mode)
-        raise FileExistsError(path)
-
-    monkeypatch.setattr(Path, "mkdir", mkdir)
-    store.save_json("a/b", "x", 1)
-    assert store.load_json("a/b", "x") == 1
-
-
-@pytest.mark.parametrize(
-    ("found", "left"),
-    [(None, b"*\n"), (b"", b"*\n"), (b"\0\0", b"*\n"), (b"# mine\n", b"# mine\n"), (b"X\n*", b"X\n*")],
-)
-def test_the_own_directory_is_ignored_by_git_unless_the_user_says_otherwise(
-    store: StateStore, found: bytes | None, left: bytes
+def test_the_identity_of_a_file_that_changes_with_the_replacement_is_not_trusted(
+    tree: Tree, path: Path, calls: SimpleNamespace
 ) -> None:
-    store.save_json("c", "a", 1)
-    ignore = store.base_path / ".oxios_state" / ".gitignore"
-    assert ignore.read_bytes() == b"*\n"
-    ignore.unlink()
-    if found is not None:
-        ignore.write_bytes(found)  # empty, after a power cut
-    StateStore(store.base_path).save_json("c", "a", 1)
-    assert ignore.read_bytes() == left
-    os.utime(ignore, ns=(0, 0))
-    StateStore(store.base_path).save_json("c", "a", 1)
-    assert ignore.stat().st_mtime_ns == 0  # what is right is not written again
+    def replace(source: str, target: Path) -> None:
+        os.replace(source, target)
+        target.write_bytes(b"another")
+
+    calls.replace = replace
+    with Staged(tree, path, [b"new"]) as staged:
+        assert staged.replace() is None
+
+
+def test_a_replacement_succeeds_if_the_status_cannot_be_read_after_it(
+    tree: Tree, path: Path, calls: SimpleNamespace
+) -> None:
+    def fail(_: int) -> os.stat_result:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with Staged(tree, path, [b"new"]) as staged:
+        calls.fstat = fail
+        assert staged.replace() is None
+    assert path.read_bytes() == b"new"
+
+
+# A sweep at the same time.
+
+
+def test_the_temporary_file_of_a_living_thread_is_not_swept(tree: Tree, path: Path) -> None:
+    with Staged(tree, path, [b"new"]) as staged:
+        sweeper = threading.Thread(target=sweep, args=[tree])
+        sweeper.start()
+        sweeper.join()
+        staged.replace()
+    assert path.read_bytes() == b"new"
+
+
+def test_a_temporary_file_that_is_swept_before_it_is_locked_is_created_again(
+    tree: Tree, path: Path, calls: SimpleNamespace
+) -> None:
+    swept: list[Path] = []
+    before = open_descriptors()
+
+    def open_and_sweep(path: str | Path, *arguments: int) -> int:
+        descriptor = os.open(path, *arguments)
+        if str(path).endswith(".tmp") and arguments[0] & os.O_CREAT and not swept:
+            calls.open = os.open
+            swept.extend(sweep(tree))
+        return descriptor
+
+    calls.open = open_and_sweep
+    save(tree, path, b"new")
+    assert len(swept) == 1
+    assert open_descriptors() == before
+    assert path.read_bytes() == b"new"
+    assert temporary_files(tree) == []
+
+
+def test_a_temporary_file_that_a_sweep_has_locked_is_created_again(
+    tree: Tree, path: Path, calls: SimpleNamespace
+) -> None:
+    sweeper: list[int] = []
+
+    def open_and_lock(path: str | Path, *arguments: int) -> int:
+        descriptor = os.open(path, *arguments)
+        if str(path).endswith(".tmp") and not sweeper:
+            sweeper.append(os.open(path, os.O_WRONLY))
+            assert filelock.lock_descriptor(sweeper[0], blocking=False)
+        return descriptor
+
+    calls.open = open_and_lock
+    save(tree, path, b"new")
+    assert path.read_bytes() == b"new"
+    assert temporary_files(tree) == []
+    os.close(sweeper[0])
+
+
+# Windows refuses to replace a file that is open.
+
+
+def refusing(refusals: int, tries: list[int]) -> Callable[[str, Path], None]:
+    """Return a replacement for `os.replace` that first fails, and adds the number of open descriptors to *tries*."""
+
+    def replace(source: str, target: Path) -> None:
+        tries.append(open_descriptors())
+        if len(tries) <= refusals:
+            raise PermissionError(errno.EACCES, "a reader has it open")
+        os.replace(source, target)
+
+    return replace
+
+
+@pytest.mark.parametrize(("refusals", "saved"), [(0, True), (2, True), (3, False)])
+def test_on_windows_a_refused_replacement_is_repeated(
+    tree: Tree, path: Path, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, refusals: int, *, saved: bool
+) -> None:
+    before, tries = open_descriptors(), list[int]()
+    calls.replace = refusing(refusals, tries)
+    monkeypatch.setattr(system, "WINDOWS", True)
+    monkeypatch.setattr(atomic_write, "_REPLACE_TRIES", 3)
+    monkeypatch.setattr(atomic_write, "_REPLACE_PAUSE", 0)
+    if saved:
+        save(tree, path, b"new")
+    else:
+        with pytest.raises(PermissionError, match="a reader has it open"):
+            save(tree, path, b"new")
+    assert path.read_bytes() == (b"new" if saved else b"old")
+    assert temporary_files(tree) == []
+    assert tries == [before] * min(refusals + 1, 3)  # the temporary file is closed
 
 
 @posix
-def test_what_is_in_the_place_of_the_ignore_file_stops_nothing(store: StateStore) -> None:
-    store.save_json("c", "a", 1)
-    ignore = store.base_path / ".oxios_state" / ".gitignore"
-    ignore.unlink()
-    os.mkfifo(ignore)
-    with pytest.raises(OSError, match=r"not saved, .*/\.gitignore") as caught:  # and not a wait without end
-        StateStore(store.base_path).save_json("c", "a", 2)
-    assert caught.value.filename == str(store.base_path / "c/a.json")
-
-
-def test_a_category_that_another_made_is_synced_once_for_a_store_that_saves_into_it(
-    store: StateStore, events: list[tuple[str, str]]
-) -> None:
-    # Who made it may have been cut off before the sync, or may not sync at all.
-    StateStore(store.base_path, durable=False).save_json("c", "a", 1)
-    events.clear()
-    store.save_json("c", "a", 2)
-    assert events.count(("fsync", "state")) >= 1
-    events.clear()
-    store.save_json("c", "a", 3)
-    assert ("fsync", "state") not in events
-
-
-@pytest.mark.parametrize("links", [0, errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK])
-def test_a_move_never_replaces_another_file(tmp_path: Path, calls: SimpleNamespace, links: int) -> None:
-    tree, (a, b, c) = Tree(tmp_path, durable=False), [tmp_path / name for name in "abc"]
-    for path in (a, b, c):
-        path.write_text(path.name)
-    if links:  # the file system has none, or no more of this file
-        calls.link = failing("link", links)
-    tree.move(a, tmp_path / "d" / "a")
-    assert not tree.remove(a)
-    with pytest.raises(FileExistsError) as caught:
-        tree.move(b, c)
-    assert (caught.value.errno, caught.value.strerror) == (errno.EEXIST, os.strerror(errno.EEXIST))
-    assert str(c) in {caught.value.filename, caught.value.filename2}
-    assert [path.read_text() for path in (tmp_path / "d" / "a", b, c)] == ["a", "b", "c"]
-
-
-def test_a_move_that_was_cut_off_is_finished(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("a")
-    os.link(tmp_path / "a", tmp_path / "copy")
-    Tree(tmp_path, durable=False).move(tmp_path / "a", tmp_path / "copy")
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("copy", "a")]
-
-
-def test_a_save_that_gets_no_lock_says_that_nothing_was_saved_and_why(store: StateStore) -> None:
-    store.save_json("c", "a", "old")
-    (store.base_path / "c" / "own").mkdir()
-    (store.base_path / ".oxios_state").rename(store.base_path / "c" / "own" / "moved")
-    (store.base_path / ".oxios_state").write_text("a file in its place")
-    with pytest.raises(OSError, match=r"not saved, .*: .*\.oxios_state") as caught:
-        store.save_json("c", "a", "new")
-    assert caught.value.filename == str(store.base_path / "c" / "a.json")
-    assert store.load_json("c", "a") == "old"
-    assert not list(store.base_path.rglob("*.tmp"))
+def test_elsewhere_a_refused_replacement_is_not_repeated(tree: Tree, path: Path, calls: SimpleNamespace) -> None:
+    tries: list[int] = []
+    calls.replace = refusing(1, tries)
+    with pytest.raises(PermissionError):
+        save(tree, path, b"new")
+    assert len(tries) == 1

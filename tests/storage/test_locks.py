@@ -1,4 +1,4 @@
-"""The lock of a category among the threads of a process: its order, its end and its files."""
+"""The lock of a category between the threads of a process: order, interrupts and lock files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ import pytest
 
 from oxios_state import LockTimeoutError, StateStore
 from oxios_state.storage import locks
+from oxios_state.storage.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ def store(tmp_path: Path) -> StateStore:
 
 @contextmanager
 def other_thread(store: StateStore, category: str = "c") -> Iterator[Callable[[], None]]:
-    """A thread that holds the lock until the function that is given is called, or the block ends."""
+    """Let another thread hold the lock until the yielded function is called, or the block ends."""
     held, over = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -66,7 +67,7 @@ def in_thread(call: Callable[[], object]) -> threading.Thread:
 
 
 def is_free(store: StateStore, category: str = "c") -> bool:
-    """Whether another thread would get the lock at once."""
+    """Return whether another thread would get the lock at once."""
     answers: list[bool] = []
 
     def attempt() -> None:
@@ -91,6 +92,10 @@ def queued() -> int:
     return sum(len(lock._waiting) for lock in list(locks._process.locks.values()))
 
 
+def category_locks(store: StateStore) -> locks.CategoryLocks:
+    return locks.CategoryLocks(Tree(store.base_path, durable=False), timeout=1)
+
+
 def lock_file(store: StateStore, name: str) -> Path:
     return store.base_path / ".oxios_state" / "locks" / name
 
@@ -101,9 +106,9 @@ def test_one_thread_at_a_time_is_in_the_block(store: StateStore) -> None:
     def count() -> None:
         for _ in range(25):
             with store.lock("c"):
-                seen = total[0]
-                time.sleep(0.0001)  # lets another thread in, if it can come in
-                total[0] = seen + 1
+                before = total[0]
+                time.sleep(0.0001)  # lets another thread in, if the lock does
+                total[0] = before + 1
 
     threads = [in_thread(count) for _ in range(8)]
     for thread in threads:
@@ -124,14 +129,14 @@ def test_two_stores_on_one_directory_share_the_lock(store: StateStore, tmp_path:
     other = StateStore(path)
     with store.lock("c"):
         assert not is_free(other)
-        with other.lock("c", timeout=0):  # one lock also for the thread that has it
+        with other.lock("c", timeout=0):  # re-entrant across stores
             pass
         assert not is_free(store)
     assert is_free(other)
 
 
 @posix
-def test_two_categories_that_are_one_directory_share_the_lock(store: StateStore) -> None:
+def test_a_category_and_a_link_to_it_share_the_lock(store: StateStore) -> None:
     store.save_json("c", "x", 1)
     (store.base_path / "also").symlink_to("c")
     with store.lock("also"):
@@ -147,18 +152,18 @@ def test_the_lock_is_held_until_the_outermost_block_ends(store: StateStore) -> N
     assert is_free(store)
 
 
-def test_the_outermost_block_alone_is_told_that_it_took_the_lock(tmp_path: Path) -> None:
+def test_hold_yields_whether_the_thread_has_just_acquired_the_lock(tmp_path: Path) -> None:
     with locks.hold(tmp_path, "c", 1) as outer, locks.hold(tmp_path, "c", 1) as inner:
         assert (outer, inner) == (True, False)
 
 
-def test_an_exception_in_the_block_passes_and_frees_the_lock(store: StateStore) -> None:
+def test_an_exception_in_the_block_releases_the_lock(store: StateStore) -> None:
     with pytest.raises(ZeroDivisionError), store.lock("c"):
         _ = 1 / 0
     assert is_free(store)
 
 
-def test_threads_get_the_lock_in_the_order_in_which_they_came(store: StateStore) -> None:
+def test_threads_get_the_lock_first_come_first_served(store: StateStore) -> None:
     order: list[int] = []
 
     def take(number: int) -> None:
@@ -171,7 +176,7 @@ def test_threads_get_the_lock_in_the_order_in_which_they_came(store: StateStore)
             threads.append(threading.Thread(target=take, args=[number]))
             threads[-1].start()
             until(lambda number=number: queued() == number + 1)  # type: ignore[misc]
-    take(5)  # wants it again at once, and comes last
+    take(5)  # wants the lock again at once, and comes last
     for thread in threads:
         thread.join()
     assert order == [0, 1, 2, 3, 4, 5]
@@ -192,7 +197,7 @@ def test_threads_of_one_process_never_poll(store: StateStore, monkeypatch: pytes
     assert sleeps == []
 
 
-def test_the_error_says_which_lock_was_not_free(store: StateStore) -> None:
+def test_a_timeout_error_names_the_lock(store: StateStore) -> None:
     with other_thread(store, "a/b"), pytest.raises(LockTimeoutError) as caught, store.lock("a/b", timeout=0.25):
         pass
     path = lock_file(store, "a%2Fb.lock")
@@ -200,7 +205,7 @@ def test_the_error_says_which_lock_was_not_free(store: StateStore) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, 0.3])
-def test_a_waiter_gives_up_in_time_and_leaves_no_trace(store: StateStore, timeout: float, takes: Takes) -> None:
+def test_a_waiting_thread_times_out_and_leaves_the_queue(store: StateStore, timeout: float, takes: Takes) -> None:
     def give_up() -> float:
         start = time.monotonic()
         with pytest.raises(LockTimeoutError), store.lock("c", timeout=timeout):
@@ -221,13 +226,13 @@ def test_a_thread_that_waits_for_another_does_not_join_the_queue_of_processes(st
         assert not lock_file(store, "c.turn").exists()
 
 
-def test_the_time_out_of_the_store_is_the_default(tmp_path: Path) -> None:
+def test_the_timeout_of_the_store_is_the_default(tmp_path: Path) -> None:
     store = StateStore(tmp_path, lock_timeout=0.1)
     with other_thread(store), pytest.raises(LockTimeoutError, match=r"0\.1 s"), store.lock("c"):
         pass
 
 
-def test_a_lock_handed_over_as_the_time_ends_is_taken(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_handed_over_at_the_timeout_is_taken(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
     withdraw = locks._Lock._withdraw
     with other_thread(store) as end:
 
@@ -243,12 +248,12 @@ def test_a_lock_handed_over_as_the_time_ends_is_taken(store: StateStore, monkeyp
 
 @posix
 @pytest.mark.parametrize("handed_over", [False, True])
-def test_an_interrupted_waiter_lets_the_next_one_in(store: StateStore, *, handed_over: bool) -> None:
+def test_an_interrupted_thread_lets_the_next_one_in(store: StateStore, *, handed_over: bool) -> None:
     def interrupt(*_: object) -> None:
         if interrupted.is_set():
             return
         interrupted.set()
-        if handed_over:  # the lock is this thread's by now, though it does not know
+        if handed_over:  # this thread owns the lock by now, and has not noticed
             end()
         raise KeyboardInterrupt
 
@@ -259,7 +264,7 @@ def test_an_interrupted_waiter_lets_the_next_one_in(store: StateStore, *, handed
 
     def send() -> None:
         until(lambda: queued() == 2)
-        while not interrupted.wait(0.01):  # one that comes just before the thread waits does not end the wait
+        while not interrupted.wait(0.01):  # a signal just before the wait does not end it
             signal.pthread_kill(main, signal.SIGUSR1)
 
     entered, interrupted, main = threading.Event(), threading.Event(), threading.get_ident()
@@ -279,7 +284,7 @@ def test_an_interrupted_waiter_lets_the_next_one_in(store: StateStore, *, handed
 
 
 @pytest.mark.parametrize("joined", [False, True])
-def test_an_interrupt_as_a_waiter_joins_the_queue_leaves_no_place_behind(store: StateStore, *, joined: bool) -> None:
+def test_an_interrupt_while_joining_the_queue_leaves_no_place_behind(store: StateStore, *, joined: bool) -> None:
     class Queue(deque[threading.Lock]):
         def append(self, woken: threading.Lock) -> None:
             if joined:
@@ -300,7 +305,7 @@ def test_an_interrupt_as_a_waiter_joins_the_queue_leaves_no_place_behind(store: 
         in_thread(wait).join()
         assert interrupted == [0]
         lock._waiting = deque(lock._waiting)
-        with store.lock("c", timeout=0):  # it is still this thread's
+        with store.lock("c", timeout=0):  # this thread still holds it
             pass
         assert not is_free(store)
     assert is_free(store)
@@ -320,7 +325,7 @@ def test_lock_files_are_private_and_stay(store: StateStore) -> None:
 
 @posix
 @pytest.mark.parametrize("name", ["c.lock", "c.turn"])
-def test_a_link_in_the_place_of_a_lock_file_is_not_followed(store: StateStore, tmp_path: Path, name: str) -> None:
+def test_a_link_in_place_of_a_lock_file_is_not_followed(store: StateStore, tmp_path: Path, name: str) -> None:
     with store.lock("another"):
         lock_file(store, name).symlink_to(tmp_path / "outside")
     with pytest.raises(OSError, match=re.escape(str(lock_file(store, name)))), store.lock("c"):
@@ -330,19 +335,20 @@ def test_a_link_in_the_place_of_a_lock_file_is_not_followed(store: StateStore, t
 
 
 @posix
-def test_a_program_that_is_started_in_the_block_does_not_inherit_the_lock(store: StateStore) -> None:
-    # One that outlives a killed holder would keep the lock.
+def test_a_child_program_does_not_inherit_the_lock(store: StateStore) -> None:
+    # A child that outlives a killed holder would keep the lock.
     def inherited() -> list[str]:
         code = "import os; print(*[fd for fd in range(3, 256) if os.path.exists(f'/dev/fd/{fd}')])"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, close_fds=False)
-        return done.stdout.split()
+        command = [sys.executable, "-c", code]
+        process = subprocess.run(command, capture_output=True, text=True, check=True, close_fds=False)
+        return process.stdout.split()
 
     before = inherited()
     with store.lock("c"):
         assert inherited() == before
 
 
-ODD = [
+ODD_CATEGORIES = [
     *["a/b", "a%2Fb", "a%2fb", "%", "%25", "a", "a.lock", "a.turn", "a/b.lock", "ü" * 125, "名" * 85, " ", "CON"],
     *["x" * 247, "x" * 250, "x" * 251, "x" * 255, "%" * 255, "%" * 84, "/".join(["y" * 249] * 12), "y/" * 1500 + "y"],
 ]
@@ -350,11 +356,11 @@ ODD = [
 
 def test_each_category_has_its_own_lock_whatever_its_name(store: StateStore) -> None:
     with ExitStack() as stack:
-        for category in ODD:
+        for category in ODD_CATEGORIES:
             assert is_free(store, category)
             stack.enter_context(store.lock(category, timeout=0))
             assert not is_free(store, category)
-        assert len(list(lock_file(store, "").glob("*.lock"))) == len(ODD)
+        assert len(list(lock_file(store, "").glob("*.lock"))) == len(ODD_CATEGORIES)
 
 
 @pytest.mark.parametrize(
@@ -367,15 +373,59 @@ def test_each_category_has_its_own_lock_whatever_its_name(store: StateStore) -> 
         ("ü" * 126, hashlib.blake2b("ü".encode() * 126, digest_size=32).hexdigest()),
     ],
 )
-def test_the_files_of_a_lock_are_those_that_other_releases_of_the_library_use(
-    store: StateStore, category: str, stem: str
-) -> None:
+def test_lock_files_have_the_names_of_other_releases(store: StateStore, category: str, stem: str) -> None:
     with store.lock(category):
-        found = sorted(path.name for path in lock_file(store, "").iterdir())
-    assert found == [f"{stem}.lock", f"{stem}.turn"]
+        file_names = sorted(path.name for path in lock_file(store, "").iterdir())
+    assert file_names == [f"{stem}.lock", f"{stem}.turn"]
 
 
-def test_a_lock_that_nobody_uses_is_forgotten(store: StateStore) -> None:
+@posix
+def test_hold_all_takes_the_locks_in_the_order_of_their_directories(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store.base_path / "a").mkdir(parents=True)
+    (store.base_path / "z").symlink_to("a")
+    hold, order = locks.hold, []
+
+    def recorded(directory: Path, category: str, timeout: float) -> AbstractContextManager[bool]:
+        order.append(category)
+        return hold(directory, category, timeout)
+
+    monkeypatch.setattr(locks, "hold", recorded)
+    with category_locks(store).hold_all("m", "z", "m"):
+        assert not is_free(store, "a")
+        assert not is_free(store, "m")
+    assert order[:2] == ["a", "m"]
+    assert is_free(store, "a")
+    assert is_free(store, "m")
+
+
+def test_hold_for_holds_the_lock_of_a_files_category(store: StateStore) -> None:
+    path = store.base_path / "c" / "x.json"
+    with category_locks(store).hold_for(path, path):
+        assert not is_free(store, "c")
+        assert is_free(store, "c/x.json")
+
+
+@pytest.mark.parametrize(("kind", "is_held"), [("directory", True), pytest.param("link", False, marks=posix)])
+def test_hold_for_holds_the_lock_of_a_moved_category_too(store: StateStore, kind: str, *, is_held: bool) -> None:
+    store.save_json("c/d", "x", 1)
+    moved = store.base_path / "c" / "d"
+    if kind == "link":
+        moved = store.base_path / "link"
+        moved.symlink_to("c/d")
+    with category_locks(store).hold_for(store.base_path / "c" / "e", moved):
+        assert not is_free(store, "c")
+        assert is_free(store, "c/e") is not is_held
+
+
+def test_hold_for_takes_no_lock_for_a_name_that_is_not_allowed(store: StateStore) -> None:
+    path = store.base_path / "a..b" / "x.json"
+    with category_locks(store).hold_for(path, path):
+        assert not lock_file(store, "").exists()
+
+
+def test_an_unused_lock_is_freed_from_memory(store: StateStore) -> None:
     gc.collect()
     before = len(locks._process.locks)
     for number in range(20):

@@ -1,3 +1,5 @@
+"""Names: what is refused, what is allowed, and what Windows cannot hold."""
+
 from __future__ import annotations
 
 import ntpath
@@ -14,12 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oxios_state import InvalidNameError
-from oxios_state.storage import names
+from oxios_state.storage import names, system
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-POSIX, WINDOWS = (SimpleNamespace(name=name, fsencode=str.encode) for name in ("posix", "nt"))
 
 REFUSED = [
     ("", "must not be empty"),
@@ -82,7 +82,7 @@ ONLY_WINDOWS = [
 
 
 @pytest.mark.parametrize(("name", "reason"), REFUSED)
-def test_what_the_store_cannot_hold_is_refused_as_name_and_as_category(name: str, reason: str) -> None:
+def test_a_bad_name_is_refused_as_name_and_category(name: str, reason: str) -> None:
     with pytest.raises(InvalidNameError, match=reason):
         names.check_name(name)
     with pytest.raises(InvalidNameError, match=reason):
@@ -111,7 +111,7 @@ def test_a_slash_in_a_name_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALLOWED)
-def test_what_file_systems_can_hold_is_allowed(name: str) -> None:
+def test_other_names_are_allowed(name: str) -> None:
     names.check_name(name, ".json")
     names.check_category(name)
     names.check_category(f"memory/{name}")
@@ -119,10 +119,10 @@ def test_what_file_systems_can_hold_is_allowed(name: str) -> None:
 
 
 @pytest.mark.parametrize(("extension", "longest"), [(".json", 250), (".md", 252), ("", 255)])
-def test_the_extension_counts_for_the_length_of_a_name(extension: str, longest: int) -> None:
+def test_the_extension_counts_towards_the_length(extension: str, longest: int) -> None:
     names.check_name("a" * longest, extension)
     assert names.is_allowed("a" * longest, extension)
-    with pytest.raises(InvalidNameError, match="is 256 bytes long with its extension; file systems take 255"):
+    with pytest.raises(InvalidNameError, match="is 256 bytes long with its extension; file systems allow 255"):
         names.check_name("a" * (longest + 1), extension)
     assert not names.is_allowed("a" * (longest + 1), extension)
 
@@ -132,22 +132,22 @@ def test_a_category_may_be_longer_than_a_component() -> None:
 
 
 @pytest.mark.parametrize("value", [None, 1, b"a", ["a"]])
-def test_what_is_no_string_is_a_type_error_and_says_what_it_is(value: Any) -> None:
-    with pytest.raises(TypeError, match=f"a name is a str, not {type(value).__name__}"):
+def test_a_name_that_is_not_a_string_is_a_type_error(value: Any) -> None:
+    with pytest.raises(TypeError, match=f"a name must be str, not {type(value).__name__}"):
         names.check_name(value)
-    with pytest.raises(TypeError, match=f"a category is a str, not {type(value).__name__}"):
+    with pytest.raises(TypeError, match=f"a category must be str, not {type(value).__name__}"):
         names.check_category(value)
 
 
 @pytest.mark.parametrize(("name", "problem"), ONLY_WINDOWS)
-def test_what_only_windows_cannot_hold_is_refused_there_alone(
+def test_names_that_windows_cannot_hold_are_refused_on_windows_only(
     name: str, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert names.windows_problem(name) == problem
-    monkeypatch.setattr(names, "os", POSIX)
+    monkeypatch.setattr(system, "WINDOWS", False)
     names.check_name(name, ".json")
     names.check_category(f"a/{name}")
-    monkeypatch.setattr(names, "os", WINDOWS)
+    monkeypatch.setattr(system, "WINDOWS", True)
     with pytest.raises(InvalidNameError) as caught:
         names.check_name(name, ".json")
     assert str(caught.value) == f"name {name!r} {problem}"
@@ -156,38 +156,50 @@ def test_what_only_windows_cannot_hold_is_refused_there_alone(
 
 
 @pytest.mark.parametrize("name", ["CONSOLE", "COM", "COM10", "LPT", "nul-1", "a.nul", "a.b", " a", ".a", "名前", "[a]"])
-def test_what_windows_can_hold_is_allowed_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_names_are_allowed_on_windows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names.windows_problem(name) is None
-    monkeypatch.setattr(names, "os", WINDOWS)
+    monkeypatch.setattr(system, "WINDOWS", True)
     names.check_name(name, ".json")
     names.check_category(name)
 
 
-def test_a_refusal_is_a_value_error_that_names_the_name() -> None:
+@pytest.mark.parametrize(
+    ("file_name", "expected"),
+    [
+        *[("a.json", True), ("b.md", True), ("a.b.json", True), (".a.md", True)],
+        *[("c.txt", False), ("json", False), (".json", False), (".md", False), ("d.json.bak", False), ("e", False)],
+    ],
+)
+def test_a_document_has_a_name_and_an_extension(file_name: str, *, expected: bool) -> None:
+    assert names.is_document(file_name) is expected
+
+
+def test_invalid_name_error_is_a_value_error_with_the_name() -> None:
     with pytest.raises(ValueError, match=r"^name 'a/b' contains '/'$"):
         names.check_name("a/b")
 
 
-nasty = st.text(st.sampled_from("./\\~:aCON\0\x7f é\ud800"), max_size=8) | st.text(max_size=8)
+bad_texts = st.text(st.sampled_from("./\\~:aCON\0\x7f é\ud800"), max_size=8) | st.text(max_size=8)
 
 
 @settings(max_examples=400, deadline=None)
-@given(category=nasty, name=nasty, system=st.sampled_from(["posix", "nt"]))
-@example(category="~", name="C:", system="nt")
-@example(category="a/C:", name="b", system="nt")
-@example(category="a", name="../b", system="posix")
-def test_no_allowed_name_leads_out_of_the_base(category: str, name: str, system: str) -> None:
+@given(category=bad_texts, name=bad_texts, windows=st.booleans())
+@example(category="~", name="C:", windows=True)
+@example(category="a/C:", name="b", windows=True)
+@example(category="a", name="../b", windows=False)
+def test_no_allowed_name_leads_out_of_the_base(category: str, name: str, *, windows: bool) -> None:
     # "Refused with InvalidNameError before the disk is touched [...] `..`, backslash, [...] a leading or trailing `/`
     # or `//` in a category, `/` in a name, a name or component that is `.` or begins with `.oxios_state`"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(names, "os", WINDOWS if system == "nt" else POSIX)
+        patch.setattr(system, "WINDOWS", windows)
+        patch.setattr(names, "os", SimpleNamespace(fsencode=str.encode))  # of any file system
         try:
             names.check_category(category)
             names.check_name(name, ".md")
         except InvalidNameError:
             return
-    path: ModuleType = ntpath if system == "nt" else posixpath
-    base = r"C:\base" if system == "nt" else "/base"
+    path: ModuleType = ntpath if windows else posixpath
+    base = r"C:\base" if windows else "/base"
     joined = path.join(base, *category.split("/"), name + ".md")
     assert path.normpath(joined) == joined
     parts = joined.split(path.sep)
@@ -196,8 +208,8 @@ def test_no_allowed_name_leads_out_of_the_base(category: str, name: str, system:
     assert not parts[2].startswith(".oxios_state")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="its names are UTF-16")
-def test_what_the_encoding_of_file_names_cannot_hold_is_refused(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="file names of Windows are UTF-16")
+def test_names_beyond_the_encoding_of_file_names_are_refused(tmp_path: Path) -> None:
     code = """if True:
         import sys
         from oxios_state import InvalidNameError, StateStore
@@ -210,7 +222,7 @@ def test_what_the_encoding_of_file_names_cannot_hold_is_refused(tmp_path: Path) 
     """
     env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, env=env, capture_output=True, encoding="utf-8", check=True)
-    error, finding = done.stdout.splitlines()
-    assert "has characters that file names here cannot have: " in error
+    process = subprocess.run(command, env=env, capture_output=True, encoding="utf-8", check=True)
+    error, finding = process.stdout.splitlines()
+    assert "has characters that file names on this system cannot have: " in error
     assert "'ascii' codec can't encode" in finding

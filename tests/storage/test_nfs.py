@@ -1,4 +1,4 @@
-"""Network file systems, as far as one machine without one can show: `nox -s network` has the real ones."""
+"""Network file systems, simulated: `nox -s network` has real ones."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def mounted_as(kind: str, path: Path, monkeypatch: pytest.MonkeyPatch, *, forget
     device = path.stat().st_dev
     table = path / "mountinfo"
     table.write_text(MOUNTINFO.format(device=f"{os.major(device)}:{os.minor(device)}", type=kind))
-    monkeypatch.setattr(nfs, "_TABLE", str(table))
+    monkeypatch.setattr(nfs, "_MOUNTS", str(table))
     if forget:
-        monkeypatch.setattr(reads, "_on_nfs", {})
+        monkeypatch.setattr(nfs, "_on_nfs", {})
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/mountinfo"), reason="Linux alone has this table")
-def test_the_mount_of_a_device_is_what_the_system_says() -> None:
+@pytest.mark.skipif(not os.path.exists("/proc/self/mountinfo"), reason="only Linux has this table")
+def test_mount_of_finds_the_mount_of_a_device() -> None:
     mount = nfs.mount_of(os.stat("/proc").st_dev)
     assert mount is not None
     assert (mount.point, mount.type, mount.is_nfs) == ("/proc", "proc", False)
 
 
 @pytest.mark.parametrize("kind", ["nfs", "nfs4"])
-def test_a_mount_of_nfs_is_known_with_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_mount_of_parses_type_and_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     mounted_as(kind, tmp_path, monkeypatch)
     options = {"rw", "relatime", "vers=4.2", "local_lock=none"}
     assert nfs.mount_of(tmp_path.stat().st_dev) == nfs.Mount("/mnt/a b", kind, frozenset(options))
@@ -52,41 +52,37 @@ def test_a_mount_of_nfs_is_known_with_its_options(tmp_path: Path, monkeypatch: p
     assert nfs.mount_of(os.makedev(8, 2)) is None
 
 
-@pytest.mark.parametrize("table", ["absent", ""])  # a directory, which cannot be read, as in some sandboxes the table
-def test_a_system_that_tells_no_mounts_tells_none(
+@pytest.mark.parametrize("table", ["absent", ""])  # a directory cannot be read, as the table in some sandboxes
+def test_without_a_table_of_mounts_there_is_no_mount(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, store: StateStore
 ) -> None:
-    monkeypatch.setattr(nfs, "_TABLE", str(tmp_path / table))
-    monkeypatch.setattr(reads, "_on_nfs", {})
+    monkeypatch.setattr(nfs, "_MOUNTS", str(tmp_path / table))
+    monkeypatch.setattr(nfs, "_on_nfs", {})
     assert nfs.mount_of(tmp_path.stat().st_dev) is None
     store.save_json("c", "a", 1)
     assert store.load_json("c", "b") is None
 
 
-def test_the_number_of_a_device_may_be_another_file_systems_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reused_device_number_is_looked_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, kind in [("before", "tmpfs"), ("mounted", "nfs4")]:
         (tmp_path / name).mkdir()
         mounted_as(kind, tmp_path, monkeypatch, forget=False)
         assert nfs.is_on_nfs(tmp_path / name) == (kind == "nfs4")
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/mountinfo"), reason="Linux alone has this table")
-def test_the_mount_of_an_open_file_is_told_by_its_number_where_there_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.skipif(not os.path.exists("/proc/self/mountinfo"), reason="only Linux has this table")
+def test_mount_at_finds_the_mount_of_an_open_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(tmp_path / "any", "wb") as file:
-        found = nfs.mount_at(file.fileno())
-        assert found is not None
-        assert tmp_path.is_relative_to(found.point)
+        mount = nfs.mount_at(file.fileno())
+        assert mount is not None
+        assert tmp_path.is_relative_to(mount.point)
         monkeypatch.setattr(nfs, "_OPEN_FILES", str(tmp_path))
-        (tmp_path / str(file.fileno())).write_text("pos:\t0\nflags:\t0100001\n")  # as of some systems like Linux
+        (tmp_path / str(file.fileno())).write_text("pos:\t0\nflags:\t0100001\n")  # as some systems like Linux write it
         assert nfs.mount_at(file.fileno()) is None
 
 
 @pytest.mark.parametrize(("kind", "times"), [("nfs4", 1), ("ext4", 0)])
-def test_who_takes_a_lock_on_nfs_looks_at_all_names_once(
+def test_taking_a_lock_on_nfs_lists_the_directory_once(
     store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, kind: str, times: int
 ) -> None:
     store.save_json("c", "a", 1)
@@ -104,10 +100,10 @@ def test_who_takes_a_lock_on_nfs_looks_at_all_names_once(
 
 
 @pytest.mark.parametrize("kind", ["nfs", "nfs4"])
-def test_what_was_done_under_a_lock_on_nfs_has_a_time_of_its_own(
+def test_releasing_a_lock_on_nfs_moves_the_time_of_the_directory(
     store: StateStore, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    # Of two changes within a tick of the server's clock a client may never see the second.
+    # A client may never see the second of two changes within one tick of the server's clock.
     store.save_json("c", "a", 1)
     mounted_as(kind, store.base_path, monkeypatch)
     for number in range(20):
@@ -117,7 +113,7 @@ def test_what_was_done_under_a_lock_on_nfs_has_a_time_of_its_own(
         assert (store.base_path / "c").stat().st_ctime_ns > changed
 
 
-def test_what_was_done_before_an_error_is_noticed_too(
+def test_changes_before_an_exception_are_announced_too(
     store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.save_json("c", "a", 1)
@@ -129,14 +125,14 @@ def test_what_was_done_before_an_error_is_noticed_too(
     assert touched
 
 
-def test_a_clock_that_stands_still_is_not_waited_for_and_a_directory_may_be_gone(
+def test_announcing_survives_a_stopped_clock_and_a_missing_directory(
     store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.save_json("c", "a", 1)
     mounted_as("nfs", store.base_path, monkeypatch)
     touched: list[int] = []
     calls.utime = touched.append
-    monkeypatch.setattr(reads, "_LONGEST_TICK", 0.02)
+    monkeypatch.setattr(nfs, "_MAX_TICK", 0.02)
     with store.lock("c"):
         pass
     assert 1 <= len(touched) <= 20
@@ -146,8 +142,8 @@ def test_a_clock_that_stands_still_is_not_waited_for_and_a_directory_may_be_gone
     assert store.list_category("d") == ["a"]
 
 
-def test_a_category_that_is_not_there_is_looked_for_from_above(store: StateStore, calls: SimpleNamespace) -> None:
-    # What a client of NFS once did not find it does not find again, until it looks at the directory above.
+def test_a_missing_category_is_revalidated_from_its_nearest_parent(store: StateStore, calls: SimpleNamespace) -> None:
+    # A client of NFS remembers that a name was missing, until it opens the parent directory.
     store.save_json("c", "a", 1)
     opened: list[str] = []
 
@@ -163,15 +159,13 @@ def test_a_category_that_is_not_there_is_looked_for_from_above(store: StateStore
         assert "state" in opened
 
 
-def test_a_lock_can_be_taken_before_its_category_is_there(store: StateStore) -> None:
+def test_a_lock_can_be_held_before_its_category_exists(store: StateStore) -> None:
     with store.lock("c"):
         store.save_json("c", "a", 1)
     assert store.load_json("c", "a") == 1
 
 
-def test_a_file_that_another_machine_replaces_while_it_is_opened_is_opened_again(
-    store: StateStore, calls: SimpleNamespace
-) -> None:
+def test_a_stale_file_is_opened_again(store: StateStore, calls: SimpleNamespace) -> None:
     store.save_json("c", "a", 1)
     happened = []
 
@@ -191,7 +185,7 @@ def test_a_file_that_another_machine_replaces_while_it_is_opened_is_opened_again
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "ext4"])
-def test_a_session_that_nfs_does_not_find_while_it_is_replaced_is_there(
+def test_a_file_that_nfs_lists_but_does_not_find_exists(
     store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     store.get_or_create_session("ada", "a")
@@ -217,16 +211,16 @@ def test_a_session_that_nfs_does_not_find_while_it_is_replaced_is_there(
     assert (store.load_session("a") is not None) is (kind == "nfs4")
 
 
-def test_what_nfs_does_not_find_until_the_directory_changes_again_is_waited_for(
+def test_a_file_that_nfs_lists_but_does_not_find_is_waited_for(
     store: StateStore, calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Who replaced it touches the directory when the server's clock ticks: a hundred times a second at least.
+    # The writer touches the directory when the server's clock ticks: a hundred times a second at least.
     store.get_or_create_session("ada", "a")
     mounted_as("nfs4", store.base_path, monkeypatch)
-    ticks = time.monotonic() + 0.05
+    next_tick = time.monotonic() + 0.05
 
     def absent(path: str | Path, *arguments: int) -> int:
-        if str(path).endswith("a.json") and time.monotonic() < ticks:
+        if str(path).endswith("a.json") and time.monotonic() < next_tick:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return os.open(path, *arguments)
 
@@ -234,15 +228,15 @@ def test_what_nfs_does_not_find_until_the_directory_changes_again_is_waited_for(
     assert store.load_session("a") is not None
 
 
-def test_what_is_not_there_on_nfs_is_not_there(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_on_nfs_is_missing(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.save_json("c", "a", 1)
     mounted_as("nfs4", store.base_path, monkeypatch)
     assert store.load_json("c", "b") is None
-    assert store.load_session("absent") is None  # nor is its category
+    assert store.load_session("absent") is None  # its category is missing too
     assert not store.delete_file("c", "b")
 
 
-def test_a_file_that_stays_stale_is_an_error_that_names_it(store: StateStore, calls: SimpleNamespace) -> None:
+def test_a_file_that_stays_stale_is_an_error(store: StateStore, calls: SimpleNamespace) -> None:
     store.save_json("c", "a", 1)
 
     def fail(_: int) -> os.stat_result:
@@ -255,9 +249,7 @@ def test_a_file_that_stays_stale_is_an_error_that_names_it(store: StateStore, ca
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "ext4"])
-def test_a_directory_that_may_be_used_but_not_listed_is_used(
-    nobody: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_a_directory_that_may_not_be_listed_is_used(nobody: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     store = StateStore(nobody / "state")
     store.save_json("c", "a", 1)
     mounted_as(kind, store.base_path, monkeypatch)
@@ -270,11 +262,11 @@ def test_a_directory_that_may_be_used_but_not_listed_is_used(
         category.chmod(0o700)
 
 
-def test_where_not_even_the_root_can_be_opened_there_is_no_document(store: StateStore, calls: SimpleNamespace) -> None:
+def test_without_a_root_directory_there_is_no_document(store: StateStore, calls: SimpleNamespace) -> None:
     store.save_json("c", "a", 1)
 
     def absent(path: str | Path, *_: int) -> int:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
-    calls.open = absent  # as on a drive of Windows that was taken out
+    calls.open = absent  # as on a removed drive of Windows
     assert store.load_json("c", "a") is None

@@ -1,4 +1,4 @@
-"""The lock of a category between processes: who gets in, when, what is left of one that dies, and what may fail."""
+"""The lock of a category between processes: order, timeouts, killed processes and failing system calls."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> StateStore:
 
 @contextmanager
 def other_process(store: StateStore, category: str = "c") -> Iterator[subprocess.Popen[str]]:
-    """A process that takes the lock and keeps it until its input ends; it says when it got it."""
+    """Start a process that prints the time when it gets the lock, and holds it until its input ends."""
     script = str(Path(__file__).parents[1] / "workers.py")
     command = [sys.executable, "-P", script, "hold", str(store.base_path), category]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -43,12 +43,12 @@ def other_process(store: StateStore, category: str = "c") -> Iterator[subprocess
             process.kill()
 
 
-def heard(process: subprocess.Popen[str]) -> str:
+def line_of(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
 
-def let_go(process: subprocess.Popen[str]) -> None:
+def release(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
     process.stdin.close()
 
@@ -68,8 +68,8 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def until_in_turn(store: StateStore) -> None:
-    """Wait until another process waits for the lock of category c: until it holds the turn."""
+def until_waiting(store: StateStore) -> None:
+    """Wait until another process waits for the lock of category c, and so holds the turn."""
 
     def is_taken() -> bool:
         descriptor = os.open(store.base_path / ".oxios_state/locks/c.turn", os.O_RDWR | os.O_CREAT, 0o600)
@@ -83,11 +83,11 @@ def until_in_turn(store: StateStore) -> None:
 
 def test_a_process_waits_for_another(store: StateStore) -> None:
     with other_process(store) as process:
-        assert heard(process)
+        assert line_of(process)
         assert not is_free(store)
         assert is_free(store, "another")
-        let_go(process)
-        assert heard(process) == "released"
+        release(process)
+        assert line_of(process) == "released"
         assert is_free(store)
 
 
@@ -96,12 +96,12 @@ def test_a_waiting_process_gets_in_at_once_and_is_not_starved(store: StateStore,
         with ExitStack() as stack:
             with store.lock("c"):
                 process = stack.enter_context(other_process(store))
-                until_in_turn(store)
-                let_go(process)
+                until_waiting(store)
+                release(process)
                 released = time.monotonic()
-            with store.lock("c"):  # asked for again at once: the other has had it by now
+            with store.lock("c"):  # at once: the other process has had it by now
                 again = time.monotonic()
-                assert released <= float(heard(process)) <= again
+                assert released <= float(line_of(process)) <= again
         return again - released
 
     takes(0, give_way)
@@ -111,14 +111,14 @@ def test_processes_get_the_lock_one_after_another(store: StateStore) -> None:
     with ExitStack() as stack:
         with store.lock("c"):
             processes = [stack.enter_context(other_process(store)) for _ in range(3)]
-            until_in_turn(store)
+            until_waiting(store)
             for process in processes:
-                let_go(process)
-        assert all(float(heard(process)) for process in processes)
-        assert [heard(process) for process in processes] == ["released"] * 3
+                release(process)
+        assert all(float(line_of(process)) for process in processes)
+        assert [line_of(process) for process in processes] == ["released"] * 3
 
 
-def test_a_process_that_gives_up_leaves_no_trace(store: StateStore, takes: Takes) -> None:
+def test_a_process_that_times_out_releases_its_turn(store: StateStore, takes: Takes) -> None:
     def give_up() -> float:
         start, work = time.monotonic(), time.thread_time()
         with pytest.raises(LockTimeoutError, match=r"category 'c' was not free within 0\.3 s"), store.lock("c", 0.3):
@@ -127,17 +127,17 @@ def test_a_process_that_gives_up_leaves_no_trace(store: StateStore, takes: Takes
         return time.monotonic() - start
 
     with other_process(store) as process:
-        heard(process)
+        line_of(process)
         takes(0.3, give_up)
         assert not is_free(store)
-        with other_process(store) as next_one:
-            until_in_turn(store)  # the turn was given back
-            let_go(process)
-            assert heard(next_one)
+        with other_process(store) as next_process:
+            until_waiting(store)  # the turn was released
+            release(process)
+            assert line_of(next_process)
     assert is_free(store)
 
 
-def test_a_time_out_counts_the_wait_for_threads_and_for_processes_together(store: StateStore, takes: Takes) -> None:
+def test_a_timeout_covers_the_wait_for_threads_and_processes(store: StateStore, takes: Takes) -> None:
     def give_up() -> None:
         with suppress(LockTimeoutError), store.lock("c", timeout=0.4):
             pass
@@ -147,19 +147,19 @@ def test_a_time_out_counts_the_wait_for_threads_and_for_processes_together(store
         first.start()
         until(lambda: any(lock.owner is not None for lock in locks._process.locks.values()))
         start = time.monotonic()
-        with pytest.raises(LockTimeoutError), store.lock("c", timeout=0.7):  # for the thread, then for the process
+        with pytest.raises(LockTimeoutError), store.lock("c", timeout=0.7):  # waits for the thread, then the process
             pass
         taken = time.monotonic() - start
         first.join()
         return taken
 
     with other_process(store) as process:
-        heard(process)
+        line_of(process)
         takes(0.7, wait_for_both)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_an_interrupt_of_a_process_that_waits_lets_the_next_one_in(store: StateStore) -> None:
+def test_an_interrupted_process_lets_the_next_one_in(store: StateStore) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -168,7 +168,7 @@ def test_an_interrupt_of_a_process_that_waits_lets_the_next_one_in(store: StateS
             entered.set()
 
     def send() -> None:
-        until_in_turn(store)
+        until_waiting(store)
         signal.pthread_kill(main, signal.SIGUSR1)
 
     entered, main = threading.Event(), threading.get_ident()
@@ -176,7 +176,7 @@ def test_an_interrupt_of_a_process_that_waits_lets_the_next_one_in(store: StateS
     former = signal.signal(signal.SIGUSR1, interrupt)
     try:
         with other_process(store) as process:
-            heard(process)
+            line_of(process)
             sender.start()
             with pytest.raises(KeyboardInterrupt), store.lock("c"):
                 pass
@@ -190,15 +190,15 @@ def test_an_interrupt_of_a_process_that_waits_lets_the_next_one_in(store: StateS
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_a_process_that_is_killed_frees_what_it_held(store: StateStore, *, waits: bool) -> None:
+def test_a_killed_process_frees_its_lock_and_its_turn(store: StateStore, *, waits: bool) -> None:
     with ExitStack() as stack:
         if waits:
             stack.enter_context(store.lock("c"))
         process = stack.enter_context(other_process(store))
         if waits:
-            until_in_turn(store)
+            until_waiting(store)
         else:
-            assert heard(process)
+            assert line_of(process)
         process.kill()
         process.wait()
     assert is_free(store)
@@ -231,7 +231,7 @@ def broken(*_: object, **__: object) -> bool:
 
 
 @pytest.mark.parametrize("where", ["lock_descriptor", "os.fstat"])
-def test_a_failing_lock_call_passes_names_the_file_and_leaves_the_lock_free(
+def test_a_failing_lock_call_leaves_the_lock_free(
     store: StateStore, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     with monkeypatch.context() as patch:
@@ -244,7 +244,7 @@ def test_a_failing_lock_call_passes_names_the_file_and_leaves_the_lock_free(
 
 
 @pytest.mark.parametrize(("well", "name"), [(0, "c.turn"), (1, "c.lock")])
-def test_a_failing_lock_call_names_the_very_file(
+def test_a_failing_lock_call_names_the_lock_file(
     store: StateStore, monkeypatch: pytest.MonkeyPatch, well: int, name: str
 ) -> None:
     lock, left = filelock.lock_descriptor, [True] * well
@@ -260,21 +260,19 @@ def test_a_failing_lock_call_names_the_very_file(
     assert is_free(store)
 
 
-def test_a_failing_unlock_hides_nothing_and_leaves_the_lock_free(
+def test_a_failing_unlock_raises_nothing_and_leaves_the_lock_free(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(locks, "unlock_descriptor", broken)
         with store.lock("c"):
-            pass  # what was done here is done
+            pass
     assert is_free(store)
 
 
-def test_a_pickled_store_has_the_same_settings_and_lock(tmp_path: Path) -> None:
-    store = StateStore(tmp_path, durable=False, lock_timeout=5)
+def test_a_pickled_store_shares_the_lock(store: StateStore) -> None:
     copy = pickle.loads(pickle.dumps(store))
-    assert (copy.base_path, copy.durable, copy.lock_timeout) == (store.base_path, False, 5)
     with other_process(store) as process:
-        heard(process)
+        line_of(process)
         assert not is_free(copy)
     assert is_free(copy)

@@ -15,16 +15,13 @@ import tempfile
 import time
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from oxios_state import CorruptStateError, StateStore
 from oxios_state.codec import json_text
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 MEGABYTE = 10**6
-ENGINES: dict[str, Callable[[], Any]] = {"json": lambda: None, "orjson": json_text._orjson}
+ENGINES: dict[str, Any] = {"json": None, "orjson": json_text._orjson}
 
 
 def say(text: str) -> None:
@@ -103,7 +100,7 @@ def endure(name: str, engine: str, base: str, seconds: str) -> None:
     """Load, list, check and save the one file of a store, within the memory and the time that it may take."""
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds),) * 2)  # of its own, whatever else the machine does
     special, path = SPECIALS[name], Path(base) / "sessions" / "x.json"
-    json_text._orjson = ENGINES[engine]  # type: ignore[assignment]
+    json_text._orjson = ENGINES[engine]
     StateStore(base).save_json("warm", "up", {})
     before, size = peak(), path.stat().st_size
     # orjson asks for some 12 bytes of address space per byte, most of which it never touches.
@@ -174,7 +171,7 @@ def main() -> int:
         for number, special in enumerate(SPECIALS.values()):
             special.write(Path(arguments.write[0]) / f"special-{number}.json", int(arguments.write[1]))
         return 0
-    if json_text._orjson() is None:
+    if json_text._orjson is None:
         del ENGINES["orjson"]
     return exhaust(short=arguments.short)
 

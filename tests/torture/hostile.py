@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from hostile_cache import damage_caches
 from mutations import KNOWN, TOKENS, flip, mutate
 
+import oxios_state
 from oxios_state import CorruptStateError, PruneConfig, Session, StateStore, UnsupportedValueError
 from oxios_state.codec import documents as codec
 from oxios_state.codec import incremental, json_text
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 EXHAUSTING = Path(__file__).with_name("exhausting.py")
 KERNEL = Path(__file__).parents[1] / "data" / "kernel"
 INSTALLED = json_text._orjson
-ENGINES: dict[str, Callable[[], Any]] = {"json": lambda: None, "orjson": INSTALLED}
+ENGINES: dict[str, Any] = {"json": None, "orjson": INSTALLED}
 faults: list[str] = []
 counts: Counter[str] = Counter()
 
@@ -145,7 +146,7 @@ def judge(raw: bytes, path: Path, *, session: bool = True) -> None:
     """Count what both engines find: refused, unsafe or read."""
     outcomes = {}
     for name, engine in ENGINES.items():
-        json_text._orjson = engine  # type: ignore[assignment]  # as if it were installed, or not
+        json_text._orjson = engine  # as if it were installed, or not
         try:
             with deadline(10):
                 outcomes[name] = outcome(raw, path, session=session)
@@ -195,7 +196,7 @@ def cut_and_flip(rng: random.Random, flips: float) -> None:
 def fuzz(rng: random.Random, seconds: float) -> None:
     """Mutate, and keep what runs a line of the library, or of the code that cattrs makes, that nothing ran before."""
     corpus = [path.read_bytes() for path in sorted((KERNEL / "sessions").glob("*.json"))]
-    package = os.path.dirname(codec.__file__)
+    package = os.path.dirname(oxios_state.__file__)
     seen: set[tuple[str, int]] = set()
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
@@ -288,7 +289,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    if INSTALLED() is None:
+    if INSTALLED is None:
         del ENGINES["orjson"]
     rng = random.Random(arguments.seed)
     short = arguments.short

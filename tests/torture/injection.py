@@ -28,9 +28,8 @@ from pathlib import Path
 import attrs
 from operations import Operation
 
-import oxios_state.store
 from oxios_state import PruneConfig, Session, StateError, StateStore
-from oxios_state.sessions import index
+from oxios_state.sessions import index, pruning
 from oxios_state.storage import revisions
 
 CALLS = """
@@ -186,7 +185,7 @@ def _child(base: Path, operation: Operation, fault: Fault, link: Connection) -> 
     logging.getLogger("oxios_state").propagate = False
     # What is called is not to depend on how quick this is: whether a file is trusted, how long a prune holds a lock.
     revisions._TICK = revisions._COARSE_TICK = -(2**62)
-    oxios_state.store._LONGEST_HOLD = PATIENCE
+    pruning._MAX_HOLD = PATIENCE
     store = StateStore(base, lock_timeout=PATIENCE / 2)
     act = operation.prepare(store)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})

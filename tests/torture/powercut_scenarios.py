@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from oxios_state import CorruptStateError, PruneConfig, Session, StateStore, UserMessage
 from oxios_state.codec import documents as codec
+from oxios_state.model.revision import Revision
+from oxios_state.model.summary import summarise
 from oxios_state.sessions import index
 from oxios_state.storage import revisions
 
@@ -276,15 +278,15 @@ class Library:
 
 
 def _put_in_cache(store: StateStore) -> None:
-    """Have the cache hold for files that are as they were: those of a state are new, as after no cut."""
+    """Make the cache valid for unchanged files: in a state, unlike after a real cut, all files are new."""
     path = _cache(store)
     with suppress(OSError, ValueError):
         entries = index.decode_entries(path.read_bytes())
         for name, entry in entries.items():
             with suppress(OSError, CorruptStateError):
                 file = store.base_path / "sessions" / name
-                if index.summarise(codec.decode_named(file.read_bytes(), file)) == entry.summary:
-                    entry.revision = revisions.Revision(revisions.identity_of(file.stat()), ())
+                if summarise(codec.decode_named(file.read_bytes(), file)) == entry.summary:
+                    entry.revision = Revision(revisions.identity_of(file.stat()), ())
         path.write_bytes(b"".join(index.encode_entries(entries)))
 
 
