@@ -426,8 +426,9 @@ class StateStore:
             keep: A predicate: a session that it accepts stays, and does not count.
             archive: A category that the sessions are moved into instead of being deleted. If it has a session of the
                 same id already, the new one gets a number: ``ID.2``, ``ID.3``.
-            confirm: Called with the list of the sessions, if there are any, before they are removed. If it returns a
-                false value, nothing is removed, and the result is empty. No lock is held meanwhile.
+            confirm: Called once with the list of the sessions before any is removed, without a lock; not called if
+                there are none, or with *dry_run*. If it returns a false value, nothing is removed, and the result is
+                empty.
             progress: Wraps the list of files to summarise, and then the list of sessions to remove, to show progress:
                 a callable such as ``tqdm.tqdm``. It runs without a lock.
 

@@ -192,10 +192,11 @@ class Sessions:
         return session
 
     def _save(self, session: Session, path: Path, *, only_unchanged: bool) -> None:
-        # A snapshot: another thread that shares the session may change it while it is saved.
+        # A snapshot: another thread that shares the session may change it, or save it, while it is saved. The source
+        # comes first, so that the snapshot is never older than its source and cannot undo what the other one saved.
+        source = session._source
         image = copy_of(session, freeze)
         text = incremental.encode(image, path)
-        source = session._source
 
         def saved(identity: Identity | None) -> None:
             session._source = image._source = Revision(identity, text)

@@ -68,7 +68,7 @@ class PruneThrottle:
 
     Args:
         cooldown: The least time between two prunes, in seconds or as a `datetime.timedelta`.
-        clock: Returns the time in seconds and never goes back. For tests.
+        clock: Returns the time in seconds and never decreases. For tests.
 
     Raises:
         TypeError: If *cooldown* is neither a number nor a timedelta.
@@ -94,7 +94,9 @@ class PruneThrottle:
         return f"PruneThrottle({self._cooldown!r})"
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()  # or two threads that ask at once could both see the old _last
+        # Without it, two threads could both see the old _last. Re-entrant for a signal handler, which runs in the
+        # thread that it interrupts.
+        self._lock = threading.RLock()
 
     def should_prune(self) -> bool:
         """Return whether to prune now: true the first time, and then at most once per cooldown."""

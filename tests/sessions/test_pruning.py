@@ -209,7 +209,7 @@ def test_an_interrupted_prune_syncs_what_it_removed(
     with pytest.raises(type(error)):
         store.prune()
     assert len(store.list_sessions()) == 2
-    assert synced[-1] == "sessions"
+    assert synced[-1:] == ["sessions"]
 
 
 def test_a_prune_holds_the_lock_for_ten_milliseconds_at_a_time(

@@ -86,6 +86,26 @@ def test_update_refuses_a_stale_revision(store: StateStore, change: Any, reason:
     assert {path: path.read_bytes() for path in (store.base_path / "sessions").iterdir()} == before
 
 
+def test_update_refuses_a_snapshot_that_is_older_than_the_last_save(store: StateStore) -> None:
+    """Another thread saves the session after its first attributes were copied for an update."""
+
+    class Interrupting(dict[str, Any]):
+        def items(self) -> Any:  # called when the metadata are copied
+            session.metadata = {}
+            session.set_active_seed("new")
+            store.update_session(session)
+            return super().items()
+
+    session = saved(store, "s")
+    session.metadata = {"key": Interrupting(a=[])}
+    with pytest.raises(SessionConflictError):
+        store.update_session(session)
+    loaded = store.load_session("s")
+    assert loaded is not None
+    assert loaded.active_seed_id == "new"
+    store.update_session(session)  # the object is that of the last save
+
+
 def test_update_refuses_a_new_session_of_an_existing_id(store: StateStore) -> None:
     saved(store, "s")
     with pytest.raises(SessionConflictError, match="there is a session of this id already"):

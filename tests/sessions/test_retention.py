@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -199,6 +200,25 @@ def test_a_cooldown_of_another_type_is_refused(cooldown: Any) -> None:
 def test_a_negative_cooldown_is_refused(cooldown: float | timedelta) -> None:
     with pytest.raises(ValueError, match="cooldown must not be negative"):
         PruneThrottle(cooldown)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there are no such signals")
+def test_a_signal_handler_can_ask_the_throttle_that_it_interrupts() -> None:
+    handled: list[bool] = []
+
+    def interrupted_clock() -> float:
+        if not handled:
+            handled.append(False)
+            signal.raise_signal(signal.SIGUSR1)
+        return 0.0
+
+    throttle = PruneThrottle(10, clock=interrupted_clock)
+    before = signal.signal(signal.SIGUSR1, lambda *_: handled.append(throttle.should_prune()))
+    try:
+        assert not throttle.should_prune()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert handled == [False, True]
 
 
 def test_one_of_many_threads_prunes_per_cooldown() -> None:

@@ -282,8 +282,8 @@ FAULTS = {
     ),
     "cost-of-nothing": Fault(
         "sessions/cache",
-        "                self._kept.clear()\n                self._cost = 0\n                raise\n",
-        "                raise\n",
+        "self._cost = 0  # first",
+        "pass  # first",
         "sessions/test_cache.py::test_an_interrupt_empties_the_cache",
     ),
     "bound-exceeded": Fault(
@@ -324,7 +324,7 @@ FAULTS = {
     ),
     "anothers-list": Fault(
         "sessions/index",
-        "            if self._last is last:\n",
+        "            if self._keepers[0] is keeper and self._last is last:\n",
         "            if self._last and self._last is not last:\n"
         "                listing = listing._replace(entries=self._last.entries)\n"
         "            if True:\n",
@@ -390,14 +390,8 @@ FAULTS = {
     ),
     "title-of-another-list": Fault(
         "sessions/index",
-        "        if not self._keeping.acquire(blocking=False):\n"
-        "            return\n"
-        "        try:\n"
-        "            if self._last is last:\n"
-        "                self._last = listing._replace(written=self._file.write(listing.entries, listing.written))\n"
-        "        finally:\n"
-        "            self._keeping.release()\n",
-        "        self._last = listing._replace(written=self._file.write(listing.entries, listing.written))\n",
+        "            if self._keepers[0] is keeper and self._last is last:\n",
+        "            if True:\n",
         "sessions/test_index.py::test_the_cache_file_drops_the_title_of_a_deleted_session_when_threads_list",
     ),
     "id-left-as-it-is": Fault(
