@@ -80,7 +80,7 @@ MUTANTS = {
         "lists", "sessions/index", "entry.revision.identity == identity:", "True:"
     ),
     "a damaged cache is an error": Mutant(
-        "lists", "sessions/index", '        raise ValueError("there', '        if raw: raise RuntimeError("there'
+        "lists", "sessions/index", '        raise ValueError("the file', '        if raw: raise RuntimeError("the file'
     ),
     "no sync after a prune": Mutant(
         "prune", "sessions/pruning", "            if removed:\n", "            if False:\n"
