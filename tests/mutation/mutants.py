@@ -19,7 +19,7 @@ COMMENT = re.compile(r"  # .*")
 
 @dataclass(frozen=True)
 class Mutant:
-    """A change of one function: mutmut knows it by its `name`, which has a number; the rest describes it to a reader."""
+    """A change of one function: mutmut knows its numbered `name`; the rest is for readers."""
 
     name: str
     function: str

@@ -142,9 +142,7 @@ def report(module: str, outcomes: list[tuple[Mutant, str]], *, whole: bool) -> t
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(TESTS)}; by default all")
-    parser.add_argument(
-        "--only", default="", metavar="TEXT", help="only mutants with this text in 'function: changed line'"
-    )
+    parser.add_argument("--only", default="", metavar="TEXT", help="only mutants with this in 'function: changed line'")
     arguments = parser.parse_args()
     modules = arguments.modules or list(TESTS)
     if unknown := set(modules) - set(TESTS):
