@@ -1,7 +1,7 @@
-"""The mutants of a module, for ``mutate.py``: mutmut makes them, from a module in which all code stands in functions.
+"""The mutants of a module, for ``mutate.py``: mutmut makes them from a module in which all code is in functions.
 
-mutmut changes the bodies of functions that have no decorator. So a decorator becomes a call after the function, and
-what a module or a class assigns becomes a function that is called there: the meaning is the same, and mutmut sees all.
+mutmut changes only the bodies of functions without decorators. So a decorator becomes a call after its function, and
+an assignment of a module or a class becomes a function that is called in its place: the meaning stays the same.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import re
 from dataclasses import dataclass
 from importlib import import_module
 
-PLAIN = (ast.Import, ast.ImportFrom, ast.If, ast.FunctionDef, ast.ClassDef)  # what stays where it is in a module
+PLAIN = (ast.Import, ast.ImportFrom, ast.If, ast.FunctionDef, ast.ClassDef)  # statements that stay in the module
 OF_MODULE = "of_module_"
 COMMENT = re.compile(r"  # .*")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A change of one function: `name` tells mutmut which; the others tell a reader, also when numbers change."""
+    """A change of one function: mutmut knows its numbered `name`; the rest is for readers."""
 
     name: str
     function: str
@@ -28,9 +28,9 @@ class Mutant:
 
 
 def prepare(code: str) -> str:
-    """Rewrite a module so that what it runs when it is imported stands in functions without decorators."""
+    """Rewrite a module so that the code that its import runs is in functions without decorators."""
     lines = code.splitlines()
-    edits: list[tuple[int, int, list[str]]] = []  # from a line to before another: what stands there instead
+    edits: list[tuple[int, int, list[str]]] = []  # first line, line after the last, replacement
     for node in ast.parse(code).body:
         if isinstance(node, ast.FunctionDef):
             edits += _undecorate(node, lines)
@@ -66,7 +66,7 @@ def _undecorate(node: ast.FunctionDef, lines: list[str]) -> list[tuple[int, int,
 
 
 def _as_function(node: ast.stmt, lines: list[str], prefix: str = "") -> tuple[list[str], str]:
-    """Give a function that does what a statement does, and what stands for the statement: a call of it."""
+    """Return a function that does what a statement does, and the call of it that replaces the statement."""
     body = [f"    {line.strip() if prefix else line}" for line in lines[node.lineno - 1 : node.end_lineno]]
     if isinstance(node, ast.Expr):
         name = f"{OF_MODULE}calls_{ast.unparse(node.value).partition('(')[0].replace('.', '_')}"
@@ -79,7 +79,7 @@ def _as_function(node: ast.stmt, lines: list[str], prefix: str = "") -> tuple[li
 
 
 def mutate(path: str, code: str) -> tuple[str, list[Mutant]]:
-    """Give a module that holds all its mutants, of which MUTANT_UNDER_TEST in the environment picks one."""
+    """Return a module with all its mutants, of which MUTANT_UNDER_TEST in the environment chooses one."""
     made = import_module("mutmut.mutation.file_mutation").mutate_file_contents(path, code)
     lines = made.code.splitlines()
     module = path.removesuffix(".py").replace("/", ".")
