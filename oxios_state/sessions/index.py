@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from hashlib import blake2b
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -129,7 +130,8 @@ class SessionIndex:
             if self._keepers[0] is keeper and self._last is last:
                 self._last = listing._replace(written=self._file.write(listing.entries, listing.written))
         finally:
-            self._keepers.remove(keeper)
+            with suppress(ValueError):  # an interrupt came before it was added
+                self._keepers.remove(keeper)
 
     def _read(self, file_name: str) -> Entry | None:
         """Return the entry of a file; None if the file is missing, or cannot be read."""
