@@ -49,7 +49,7 @@ class CorruptStateError(StateError):
 
     @property
     def detail(self) -> str:
-        """What is wrong, and where in the file."""
+        """The fault and its place in the file."""
         place = f"line {self.line}, column {self.column}: " if self.line else ""
         place += f"{self.json_path}: " if self.json_path else ""
         return f"{place}{self.reason}"
@@ -77,7 +77,7 @@ class UnsupportedValueError(StateError, ValueError):
 
     @property
     def detail(self) -> str:
-        """What is wrong, and where in the document."""
+        """The fault and its place in the document."""
         return f"{self.json_path}: {self.reason}" if self.json_path else self.reason
 
     def __str__(self) -> str:

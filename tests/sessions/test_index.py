@@ -131,7 +131,7 @@ def test_a_summary_has_a_title(metadata: dict[str, Any], messages: list[str], ti
     assert summarise(session).title == title
 
 
-# What processes share.
+# The file shared between processes.
 
 
 def test_the_next_process_reads_only_changed_files(
