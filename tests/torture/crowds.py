@@ -64,7 +64,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 
 def crowd(processes: int, threads: int, seconds: float, *, shared: bool) -> str:
-    """Let a crowd edit, and say how it went."""
+    """Run a crowd of editors, and print how it went."""
     with tempfile.TemporaryDirectory() as base:
         workers = [start("--work", base, n, threads, seconds, int(shared)) for n in range(processes)]
         for worker in workers:
@@ -79,7 +79,7 @@ def crowd(processes: int, threads: int, seconds: float, *, shared: bool) -> str:
         )
         problems = store.check()
     edits = [seconds for each in times for seconds in each]
-    fair = seconds * len(times) / len(edits)  # what one edit takes if all get the same share
+    fair = seconds * len(times) / len(edits)  # the time of one edit if all get the same share
     least = min(len(each) for each in times)
     verdict = "ok" if counted == len(edits) and least and not problems else "BROKEN"
     return (
@@ -119,7 +119,7 @@ def take_turns(base: str, process: int, processes: int, seconds: float) -> None:
 
 
 def turns(processes: int, seconds: float) -> str:
-    """Let processes, each with what it keeps of the session, change it by turns."""
+    """Change one session from several processes by turns, each with its own cache of it."""
     with tempfile.TemporaryDirectory() as base:
         StateStore(base).get_or_create_session("crowd", "ball")
         workers = [start("--turns", base, n, processes, seconds) for n in range(processes)]

@@ -164,6 +164,8 @@ assert_type(session.trajectory[0].tool_args, Any)
 
 assert_type(store.prune(), SessionList)
 store.prune(PruneConfig(10, ttl_hours=1.5), dry_run=True, keep=lambda summary: summary.title == "x", archive="old")
+store.prune(confirm=lambda sessions: assert_type(sessions, SessionList)[0].title == "x")
+store.prune(confirm=True)  # type: ignore[arg-type]
 store.prune(PruneConfig(), True)  # type: ignore[call-arg]  # noqa: FBT003
 throttle = PruneThrottle(60)
 PruneThrottle(timedelta(minutes=1))
