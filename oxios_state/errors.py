@@ -1,6 +1,11 @@
 """The errors of this package, one tree: `StateError` is the base of them all."""
 
-from pathlib import Path
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class StateError(Exception):

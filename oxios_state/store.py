@@ -2,26 +2,26 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from oxios_state.maintenance.problems import Finding, Problem, Quarantined
 from oxios_state.model.display import display
 from oxios_state.model.progress import Progress
 from oxios_state.model.session import Session
-from oxios_state.model.summary import SessionList, SessionSummary
 from oxios_state.model.validators import check_count, check_number
-from oxios_state.sessions.filters import SessionFilter
 from oxios_state.sessions.retention import PruneConfig, PruneThrottle
-from oxios_state.sessions.search import SearchHit
 from oxios_state.storage import forks
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # their import is a fifth of that of this package, and a program may need none of them
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
     from oxios_state.documents import Documents
+    from oxios_state.maintenance.problems import Finding, Problem, Quarantined
+    from oxios_state.model.summary import SessionList, SessionSummary
     from oxios_state.sessions.repository import Sessions
+    from oxios_state.sessions.search import SearchHit
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -121,7 +121,7 @@ class StateStore:
         return sessions
 
     @property
-    def base_path(self) -> Path:
+    def base_path(self) -> "Path":
         """The directory, absolute."""
         return self._base_path
 
@@ -312,7 +312,7 @@ class StateStore:
         updated_before: date | str | None = None,
         limit: int | None = None,
         progress: Progress | None = None,
-    ) -> SessionList:
+    ) -> "SessionList":
         """Return the summaries of all sessions, or of some: the latest ``updated_at`` first, ties by id.
 
         A file that cannot be read is left out, with a warning in the log ``oxios_state`` that names it and the reason.
@@ -332,7 +332,7 @@ class StateStore:
             TypeError: If an argument has another type.
             ValueError: If a text is not understood as a date, or could mean several; or *limit* is negative.
         """
-        conditions = SessionFilter(user_id, project_id, updated_after, updated_before)
+        conditions = user_id, project_id, updated_after, updated_before
         return self._sessions.summaries(conditions, limit, progress)
 
     def search_sessions(
@@ -346,7 +346,7 @@ class StateStore:
         limit: int | None = None,
         context: int = 40,
         progress: Progress | None = None,
-    ) -> Iterator[SearchHit]:
+    ) -> "Iterator[SearchHit]":
         """Search what was said and done, in all sessions or in some, the latest first.
 
         Messages, responses, and the arguments (strings and whole numbers) and outputs of tool calls are searched.
@@ -370,7 +370,7 @@ class StateStore:
             TypeError: If an argument has another type.
             ValueError: If *text* is empty, and as for `list_sessions`.
         """
-        conditions = SessionFilter(user_id, project_id, updated_after, updated_before)
+        conditions = user_id, project_id, updated_after, updated_before
         return self._sessions.search(text, context, conditions, limit, progress)
 
     def delete_session(self, session_id: str) -> bool:
@@ -410,11 +410,11 @@ class StateStore:
         config: PruneConfig = PruneConfig(),
         *,
         dry_run: bool = False,
-        keep: Callable[[SessionSummary], object] | None = None,
+        keep: "Callable[[SessionSummary], object] | None" = None,
         archive: str | None = None,
-        confirm: Callable[[SessionList], object] | None = None,
+        confirm: "Callable[[SessionList], object] | None" = None,
         progress: Progress | None = None,
-    ) -> SessionList:
+    ) -> "SessionList":
         """Remove the sessions that are too old or too many, and the temporary files of dead writers.
 
         Each session is checked again under the lock, and stays if anybody saved it since it was listed. A file that
@@ -464,7 +464,7 @@ class StateStore:
 
     # Maintenance.
 
-    def check(self, *, progress: Progress | None = None, probe: bool = False) -> list[Problem]:
+    def check(self, *, progress: Progress | None = None, probe: bool = False) -> "list[Problem]":
         """Find every file that this library or the kernel could not read, and orphaned temporary files.
 
         A problem of one file does not stop the check of the others. No document is changed or locked: saves by others
@@ -484,7 +484,7 @@ class StateStore:
         problems = [finding.problem(self.base_path) for finding in findings]
         return [*filter(None, problems), *check(self._documents.tree, progress)]
 
-    def probe(self) -> list[Finding]:
+    def probe(self) -> "list[Finding]":
         """Try the operations that this library's promises rest on, to find out whether the directory supports them.
 
         The trials run in a new directory of the library's own, which is created as a first save would create it and
@@ -499,7 +499,7 @@ class StateStore:
 
         return probe(self._documents.tree)
 
-    def quarantine(self, problem: Problem) -> Quarantined | None:
+    def quarantine(self, problem: "Problem") -> "Quarantined | None":
         """Move a file that `check` found out of the way, under the lock of its category. Its content is kept.
 
         Returns:
@@ -512,14 +512,14 @@ class StateStore:
         """
         return self._documents.quarantine.add(problem)
 
-    def quarantined(self) -> list[Quarantined]:
+    def quarantined(self) -> "list[Quarantined]":
         """Return the entries of the quarantine, the oldest first.
 
         An entry with an unreadable reason is left out, with a warning in the log ``oxios_state``.
         """
         return self._documents.quarantine.entries()
 
-    def restore(self, entry: Quarantined) -> None:
+    def restore(self, entry: "Quarantined") -> None:
         """Put a file from quarantine back in its place, under the lock of its category.
 
         Raises:
@@ -532,7 +532,7 @@ class StateStore:
         self._documents.quarantine.restore(entry)
 
 
-def _absolute(base_path: str | os.PathLike[str]) -> Path:
+def _absolute(base_path: str | os.PathLike[str]) -> "Path":
     path = os.path.expanduser(os.fspath(base_path))
     if not isinstance(path, str):
         raise TypeError(f"base_path must be str or os.PathLike[str], not {type(base_path).__name__}")
@@ -542,4 +542,7 @@ def _absolute(base_path: str | os.PathLike[str]) -> Path:
         raise ValueError(f"there is no such user, or no home directory: {path!r}")
     if "\0" in path:
         raise ValueError(f"a path cannot contain NUL: {path!r}")
+    with _importing:
+        from pathlib import Path  # a twentieth of the import of this package
+
     return Path(os.path.abspath(path))

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from oxios_state.model.summary import SessionSummary
 
 
+Conditions = tuple[str | None, str | None, date | str | None, date | str | None]
+"""The arguments of a `SessionFilter`."""
+
+
 class SessionFilter:
     """The conditions of a list or a search; None sets none. `StateStore.list_sessions` documents each.
 

@@ -20,6 +20,7 @@ from oxios_state.model.summary import SessionList, summarise
 from oxios_state.model.validators import check_count
 from oxios_state.model.values import SESSIONS
 from oxios_state.sessions.cache import SessionCache
+from oxios_state.sessions.filters import SessionFilter
 from oxios_state.sessions.index import SessionIndex
 from oxios_state.sessions.pruning import Removal
 from oxios_state.sessions.retention import choose
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from oxios_state.model.progress import Progress
     from oxios_state.model.revision import Identity
     from oxios_state.model.summary import SessionSummary
-    from oxios_state.sessions.filters import SessionFilter
+    from oxios_state.sessions.filters import Conditions
     from oxios_state.sessions.retention import PruneConfig, PruneThrottle
     from oxios_state.sessions.search import SearchHit
 
@@ -103,18 +104,18 @@ class Sessions:
             raise SessionOwnerError(f"session {session.id!r} belongs to another user than {user_id!r}")
         return stored
 
-    def summaries(self, conditions: SessionFilter, limit: int | None, progress: Progress | None) -> SessionList:
+    def summaries(self, conditions: Conditions, limit: int | None, progress: Progress | None) -> SessionList:
         """Return the summaries of the sessions that meet the conditions, the latest first."""
         limit = None if limit is None else check_count("limit", limit)
-        return SessionList(self._chosen(conditions, progress)[:limit])
+        return SessionList(self._chosen(SessionFilter(*conditions), progress)[:limit])
 
     def search(
-        self, text: str, context: int, conditions: SessionFilter, limit: int | None, progress: Progress | None
+        self, text: str, context: int, conditions: Conditions, limit: int | None, progress: Progress | None
     ) -> Iterator[SearchHit]:
         """Yield the places where the sessions that meet the conditions contain a text."""
         needle = Needle(text, context)
         limit = None if limit is None else check_count("limit", limit)
-        return islice(self._hits(needle, conditions, progress), limit)
+        return islice(self._hits(needle, SessionFilter(*conditions), progress), limit)
 
     def _hits(self, needle: Needle, conditions: SessionFilter, progress: Progress | None) -> Iterator[SearchHit]:
         for summary in over(self._chosen(conditions, progress), progress):

@@ -5,24 +5,26 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import field
 
-from oxios_state.model.summary import SessionSummary
 from oxios_state.model.validators import check_number, count
 from oxios_state.storage import forks
+
+if TYPE_CHECKING:
+    from oxios_state.model.summary import SessionSummary
 
 _HOUR = timedelta(hours=1)
 
 
 def choose(
-    summaries: Iterable[SessionSummary],
+    summaries: "Iterable[SessionSummary]",
     config: "PruneConfig",
     now: datetime,
-    keep: Callable[[SessionSummary], object] | None = None,
-) -> list[SessionSummary]:
+    keep: "Callable[[SessionSummary], object] | None" = None,
+) -> "list[SessionSummary]":
     """Return the summaries of the sessions to remove, the oldest first.
 
     Args:
