@@ -1,10 +1,10 @@
-"""Two clients of an NFS server change one directory by turns: what one does next must see what the other did.
+"""Two clients of an NFS server take turns to change one directory: each must see the other's changes at once.
 
     alternation.py WAY ROUNDS LATE FLAW
 
-LATE is 1 where who looks without a lock may not see what was changed until he takes the lock, and 0 where he must. Each
-client is a process with one store, so what it knows of files and names is as old as can be. See `network`, and
-`clients` for the ways.
+LATE is 1 if a read without a lock may miss a change until the client takes the lock, and 0 if it must see the change.
+Each client is a process with one store, so its knowledge of files and names is as old as it can be. See `network` for
+the test, and `clients` for the ways.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ LISTED = "listed"
 
 
 class WrongError(Exception):
-    """A client saw, or did, what it should not; what."""
+    """A client saw or did something wrong."""
 
 
 class Client:
-    """What one client does: in a process of its own."""
+    """The operations of one client, which runs in a process of its own."""
 
-    def __init__(self, base: Path, asked: Connection) -> None:
+    def __init__(self, base: Path, pipe: Connection) -> None:
         self._store = StateStore(base, lock_timeout=60)
-        self._asked = asked
+        self._pipe = pipe
         self._loaded: Session | None = None
 
     def serve(self) -> None:
         while True:
-            what, arguments = self._asked.recv()
+            method, arguments = self._pipe.recv()
             try:
-                answer: object = getattr(self, what)(*arguments)
+                answer: object = getattr(self, method)(*arguments)
             except (StateError, OSError) as error:
                 answer = type(error).__name__
-            self._asked.send(answer)
+            self._pipe.send(answer)
 
-    # What looks.
+    # Reading
 
     def texts(self, session_id: str) -> list[str] | None:
         session = self._store.load_session(session_id)
@@ -54,7 +54,7 @@ class Client:
     def counts(self) -> dict[str, int]:
         return {summary.id: summary.message_count for summary in self._store.list_sessions()}
 
-    def found(self, text: str) -> list[str]:
+    def search(self, text: str) -> list[str]:
         return sorted({hit.session_id for hit in self._store.search_sessions(text)})
 
     def json(self, category: str) -> Any:
@@ -71,7 +71,7 @@ class Client:
             with self._store.lock(category):
                 pass
 
-    # What changes.
+    # Changing
 
     def create(self, session_id: str) -> int:
         return len(self._store.get_or_create_session(clients.USER, session_id).user_messages)
@@ -101,14 +101,14 @@ class Client:
         return self._store.delete_file("archive", name)
 
     def prune(self, archive: str | None, *, stop: bool = True) -> list[str]:
-        """Remove all sessions; when they are listed, tell so, and wait until the other is done."""
+        """Remove all sessions; report when they are listed, and wait until the other client has finished."""
 
         def keep(_: object) -> bool:
             nonlocal stop
             if stop:
                 stop = False
-                self._asked.send(LISTED)
-                self._asked.recv()
+                self._pipe.send(LISTED)
+                self._pipe.recv()
             return False
 
         return sorted(summary.id for summary in self._store.prune(EVERYTHING, keep=keep, archive=archive))
@@ -126,7 +126,7 @@ class Client:
 
 
 class Turns:
-    """Has two clients do something by turns, and compares what comes of it with what should."""
+    """Makes two clients act in turn, and compares their results with the expected ones."""
 
     def __init__(self, *, may_be_late: bool) -> None:
         self.done = 0
@@ -141,33 +141,33 @@ class Turns:
         clients.CONTEXT.Process(target=lambda: Client(base, theirs).serve(), daemon=True).start()
         return ours
 
-    def do(self, client: int, what: str, *arguments: object) -> Any:
-        self._pipes[client].send((what, arguments))
+    def do(self, client: int, method: str, *arguments: object) -> Any:
+        self._pipes[client].send((method, arguments))
         return self._pipes[client].recv()
 
-    def change(self, client: int, what: str, *arguments: object, gives: object = None) -> None:
-        self._compare(self.do(client, what, *arguments), gives, f"{what} {arguments}")
+    def change(self, client: int, method: str, *arguments: object, expected: object = None) -> None:
+        self._compare(self.do(client, method, *arguments), expected, f"{method} {arguments}")
 
-    def look(self, client: int, what: str, *arguments: object, gives: object) -> None:
-        seen = self.do(client, what, *arguments)
-        if self._may_be_late and seen != gives:
+    def look(self, client: int, method: str, *arguments: object, expected: object) -> None:
+        actual = self.do(client, method, *arguments)
+        if self._may_be_late and actual != expected:
             self.late += 1
             self.do(client, "catch_up", "sessions", "archive", self.category)
-            seen = self.do(client, what, *arguments)
-        self._compare(seen, gives, f"{what} {arguments}")
+            actual = self.do(client, method, *arguments)
+        self._compare(actual, expected, f"{method} {arguments}")
 
-    def go_on(self, client: int, gives: object) -> None:
+    def go_on(self, client: int, expected: object) -> None:
         self._pipes[client].send("go on")
-        self._compare(self._pipes[client].recv(), gives, "prune")
+        self._compare(self._pipes[client].recv(), expected, "prune")
 
-    def _compare(self, seen: object, expected: object, what: str) -> None:
+    def _compare(self, actual: object, expected: object, action: str) -> None:
         self.done += 1
-        if seen != expected:
-            raise WrongError(f"turn {self.done}: {what} gave {seen}, not {expected}")
+        if actual != expected:
+            raise WrongError(f"turn {self.done}: {action} returned {actual}, expected {expected}")
 
 
 def play(turns: Turns, one: int, number: int) -> None:
-    """Do each kind of change by one client, and what should see it by the other: all ends as it began."""
+    """Make each kind of change on one client and check it on the other; at the end all is as at the beginning."""
     _sessions(turns, one, 1 - one, f"a{number}")
     _overtaken_prunes(turns, one, 1 - one, f"a{number}", f"b{number}")
     turns.category = f"c{number}/below"
@@ -176,73 +176,73 @@ def play(turns: Turns, one: int, number: int) -> None:
 
 def _sessions(turns: Turns, one: int, two: int, a: str) -> None:
     change, look = turns.change, turns.look
-    look(two, "texts", a, gives=None)
-    look(two, "counts", gives={})
-    change(one, "create", a, gives=0)
-    look(two, "texts", a, gives=[])
-    change(two, "create", a, gives=0)
+    look(two, "texts", a, expected=None)
+    look(two, "counts", expected={})
+    change(one, "create", a, expected=0)
+    look(two, "texts", a, expected=[])
+    change(two, "create", a, expected=0)
     change(one, "add", a, "first")
-    look(two, "texts", a, gives=["first"])
-    look(two, "counts", gives={a: 1})
-    look(two, "found", "first", gives=[a])
+    look(two, "texts", a, expected=["first"])
+    look(two, "counts", expected={a: 1})
+    look(two, "search", "first", expected=[a])
     change(one, "load", a)
     change(two, "add", a, "second")
-    change(one, "update", "third", gives="SessionConflictError")
+    change(one, "update", "third", expected="SessionConflictError")
     change(one, "add", a, "fourth")
-    look(two, "texts", a, gives=["first", "second", "fourth"])
+    look(two, "texts", a, expected=["first", "second", "fourth"])
     change(two, "load", a)
-    change(one, "delete", a, gives=True)
-    look(two, "texts", a, gives=None)
-    change(two, "update", "fifth", gives="SessionConflictError")
-    change(two, "add", a, "sixth", gives="SessionNotFoundError")
-    change(two, "delete", a, gives=False)
-    look(two, "counts", gives={})
+    change(one, "delete", a, expected=True)
+    look(two, "texts", a, expected=None)
+    change(two, "update", "fifth", expected="SessionConflictError")
+    change(two, "add", a, "sixth", expected="SessionNotFoundError")
+    change(two, "delete", a, expected=False)
+    look(two, "counts", expected={})
 
 
 def _overtaken_prunes(turns: Turns, one: int, two: int, a: str, b: str) -> None:
-    """Save, and delete, one of two sessions while the other client prunes: what was saved since it was listed stays."""
+    """Save or delete one of two sessions while the other client prunes: sessions saved since the listing stay."""
     change, look = turns.change, turns.look
     for archive in (None, "archive"):
-        change(two, "create", a, gives=0)
-        change(two, "create", b, gives=0)
-        look(one, "counts", gives={a: 0, b: 0})
-        change(one, "prune", archive, gives=LISTED)
+        change(two, "create", a, expected=0)
+        change(two, "create", b, expected=0)
+        look(one, "counts", expected={a: 0, b: 0})
+        change(one, "prune", archive, expected=LISTED)
         change(two, "add", a, "overtaking")
-        turns.go_on(one, gives=[b])
-        look(two, "texts", b, gives=None)
-        look(one, "texts", a, gives=["overtaking"])
-        change(one, "delete", a, gives=True)
-    look(two, "names", "archive", gives=[b])
-    change(two, "delete_archived", b, gives=True)
-    change(two, "create", a, gives=0)
-    look(one, "counts", gives={a: 0})
-    change(one, "prune", None, gives=LISTED)
-    change(two, "delete", a, gives=True)
-    turns.go_on(one, gives=[])
+        turns.go_on(one, expected=[b])
+        look(two, "texts", b, expected=None)
+        look(one, "texts", a, expected=["overtaking"])
+        change(one, "delete", a, expected=True)
+    look(two, "names", "archive", expected=[b])
+    change(two, "delete_archived", b, expected=True)
+    change(two, "create", a, expected=0)
+    look(one, "counts", expected={a: 0})
+    change(one, "prune", None, expected=LISTED)
+    change(two, "delete", a, expected=True)
+    turns.go_on(one, expected=[])
 
 
 def _documents(turns: Turns, one: int, two: int, category: str) -> None:
-    """Change a document of a category that the other client has looked for before it was there."""
+    """Change a document in a category that the other client has already looked up in vain."""
     change, look = turns.change, turns.look
-    look(two, "json", category, gives=None)
-    look(two, "names", category, gives=[])
+    look(two, "json", category, expected=None)
+    look(two, "names", category, expected=[])
     change(one, "save_json", category, 1)
-    look(two, "json", category, gives=1)
-    look(two, "names", category, gives=["document"])
+    look(two, "json", category, expected=1)
+    look(two, "names", category, expected=["document"])
     change(one, "save_json", category, {"two": 2})
-    look(two, "json", category, gives={"two": 2})
-    change(one, "quarantine", category, gives=True)
-    look(two, "quarantined", gives=1)
-    change(two, "restore", gives=1)
-    look(one, "quarantined", gives=0)
-    look(one, "json", category, gives="CorruptStateError")
-    change(one, "delete_json", category, gives=True)
-    change(two, "delete_json", category, gives=False)
-    look(two, "names", category, gives=[])
+    look(two, "json", category, expected={"two": 2})
+    change(one, "quarantine", category, expected=True)
+    look(two, "quarantined", expected=1)
+    change(two, "restore", expected=1)
+    look(one, "quarantined", expected=0)
+    look(one, "json", category, expected="CorruptStateError")
+    change(one, "delete_json", category, expected=True)
+    change(two, "delete_json", category, expected=False)
+    look(two, "names", category, expected=[])
 
 
 def main(arguments: list[str]) -> None:
-    """Take turns, and say what was wrong."""
+    """Run the turns, and report the result to the host."""
     way, rounds, late, flaw = arguments
     Path("/dev/shm").mkdir()
     booted.do("mount", "-t", "tmpfs", "tmpfs", "/dev/shm")  # where multiprocessing shares memory
@@ -251,13 +251,13 @@ def main(arguments: list[str]) -> None:
     if flaw == "plain-locks":
         clients.forget_the_network()
     turns = Turns(may_be_late=late == "1")
-    wrong = None
+    failure = None
     try:
         for number in range(int(rounds)):
             play(turns, number % 2, number)
     except WrongError as error:
-        wrong = str(error)
-    booted.say(json.dumps({"turns": turns.done, "late": turns.late, "wrong": wrong}))
+        failure = str(error)
+    booted.say(json.dumps({"turns": turns.done, "late": turns.late, "wrong": failure}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What each guest program does first and last: it is the first process of a kernel, which mounts and stops nothing.
+"""Start and end of each guest program: it is the first process of a kernel that mounts and stops nothing itself.
 
-As a program of its own it shows that a guest boots and has the library.
+Run as a guest program itself, this module shows that a guest boots and has the library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOUNTS = {"/proc": "proc", "/sys": "sysfs", "/tmp": "tmpfs", "/run": "tmpfs"}
 
 
 def run(main: Callable[[list[str]], object]) -> None:
-    """Mount what is wanted, run a program on the arguments, and power off."""
+    """Mount the system's directories, run a program on the arguments, and power off."""
     say("booted")
     try:
         for place, kind in MOUNTS.items():
@@ -33,23 +33,23 @@ def run(main: Callable[[list[str]], object]) -> None:
         sys.stdout.flush()
         termios.tcdrain(1)
         Path("/proc/sysrq-trigger").write_text("o")
-        while True:  # the kernel would panic if this ended first
+        while True:  # the kernel would panic if its first process ended before the power is off
             time.sleep(1)
 
 
 def do(*command: str) -> str:
-    """Run a program and give what it printed; what it prints to stderr is on the console."""
+    """Run a program and return its output; its stderr goes to the console."""
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def say(line: str) -> None:
-    """Tell the host a line; when this returns, it has it."""
+    """Send a line to the host; when this returns, the host has it."""
     os.write(1, MARK + line.encode() + b"\n")
     termios.tcdrain(1)
 
 
 def main(_: list[str]) -> None:
-    """Say what there is."""
+    """Report the versions of the library, of Python and of the kernel."""
     import oxios_state
 
     say(f"oxios_state {oxios_state.__version__}, Python {platform.python_version()}, Linux {platform.release()}")

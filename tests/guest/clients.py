@@ -1,4 +1,4 @@
-"""Two clients of the guest's own NFS server, who edit the same sessions, and readers who look on. See `network`."""
+"""Two clients of the guest's own NFS server edit the same sessions, while readers watch. See `network`."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from collections.abc import Callable
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import booted
 
 from oxios_state import SessionConflictError, StateError, StateStore
-from oxios_state.storage import reads
+from oxios_state.storage import nfs, reads
 
 SERVER = Path("/tmp/server")
 MOUNTS = [Path("/tmp/one"), Path("/tmp/two")]
-LEASE = 10  # seconds, instead of 90: a server waits as long before it gives the first lock
-PAUSE = 0.02  # seconds between two looks: the guest has one processor, which the writers want
-PER_SESSION = 100  # transactions, before all go on to the next
+LEASE = 10  # seconds, instead of 90: a restarted server waits that long before it grants the first lock
+PAUSE = 0.02  # seconds between two reads: the guest has one processor, which the writers need
+PER_SESSION = 100  # transactions, before all clients go on to the next session
 USER = "ada"
 
 CONTEXT = multiprocessing.get_context("fork")
 
 
 class Ledger:
-    """What the clients have acknowledged, for all processes to see."""
+    """The messages that the clients have acknowledged, in memory that all processes share."""
 
     def __init__(self, transactions: int) -> None:
         self.total: Synchronized[int] = CONTEXT.Value("i", 0)
-        # When each transaction of each client was acknowledged, and in which session; 0 if it was not.
-        # Each is written by one client, the time last.
+        # The time and the session of each client's acknowledged transactions; the time is 0 until the acknowledgement.
+        # Each entry has one writer, which sets the time last.
         self.times = [CONTEXT.RawArray("d", transactions) for _ in MOUNTS]
         self.sessions = [CONTEXT.RawArray("i", transactions) for _ in MOUNTS]
         self.done = CONTEXT.Event()
@@ -49,7 +50,7 @@ class Ledger:
         return int(self.total.value) // PER_SESSION
 
     def acknowledged(self, session: int) -> dict[str, float]:
-        """Give the messages of a session that were acknowledged, each with the time when."""
+        """Return the acknowledged messages of a session, each with the time of its acknowledgement."""
         return {
             f"{client} {number}": when
             for client, times in enumerate(self.times)
@@ -87,7 +88,7 @@ def mount_twice(options: str, source: str) -> None:
 
 
 def mount_on_two_machines(options: str) -> None:
-    """Mount the server from two network namespaces with names of their own: two machines, as it sees them."""
+    """Mount the server from two network namespaces with host names of their own: the server sees two machines."""
     Path("/run/netns").mkdir()
     for number, path in enumerate(MOUNTS):
         name, server, client = f"m{number}", f"10.0.{number}.1", f"10.0.{number}.2"
@@ -97,13 +98,13 @@ def mount_on_two_machines(options: str) -> None:
         booted.do("ip", "link", "set", name, "up")
         booted.do("ip", "-n", name, "address", "add", f"{client}/24", "dev", "eth0")
         booted.do("ip", "-n", name, "link", "set", "eth0", "up")
-        # Not by `ip netns exec`, which would mount it where nobody else sees it.
+        # `ip netns exec` would make a mount that no other process sees.
         mount = f"hostname {name} && mount -t nfs -o {options},clientaddr={client} {server}:/ {path}"
         booted.do("nsenter", f"--net=/run/netns/{name}", "unshare", "--uts", "sh", "-c", mount)
 
 
 def mount_locally() -> None:
-    """Have the disk itself in place of the mounts, to compare with."""
+    """Bind the disk itself to both mount points, for comparison."""
     for path in MOUNTS:
         booted.do("mount", "--bind", str(SERVER), str(path))
 
@@ -118,22 +119,22 @@ WAYS: dict[str, Callable[[], None]] = {
 
 
 def forget_the_network() -> None:
-    """Make the library what a plain file lock and a rename are."""
+    """Reduce the library to plain file locks and renames, without its measures for NFS."""
 
     def nothing(*_: object) -> None:
         pass
 
-    for where, name, value in [
-        (reads, "look_at", nothing),
-        (reads, "catch_up", nothing),
-        (reads, "announce", nothing),
+    for module, name, value in [
+        (nfs, "revalidate", nothing),
+        (nfs, "catch_up", nothing),
+        (nfs, "announce", nothing),
         (reads, "_TRIES", 1),
     ]:
-        setattr(where, name, value)
+        mock.patch.object(module, name, value).start()  # fails if the library has no such name any more
 
 
 def write(client: int, ledger: Ledger, transactions: int, seed: str, results: Any) -> None:
-    """Make transactions: edits, and updates that are tried again after a conflict."""
+    """Add messages, each in a transaction: an edit, or an update that is repeated after a conflict."""
     store = StateStore(MOUNTS[client] / "state", lock_timeout=300)
     chance = random.Random(f"{seed} {client}")
     counts: Counter[str] = Counter()
@@ -148,12 +149,12 @@ def write(client: int, ledger: Ledger, transactions: int, seed: str, results: An
                 counts["conflicts"] += update(store, f"s{current}", f"{client} {number}")
             ledger.acknowledge(client, number, current)
         except (StateError, OSError) as error:
-            counts[told(error)] += 1
+            counts[describe(error)] += 1
     results.put(("writer", dict(counts)))
 
 
 def update(store: StateStore, session_id: str, message: str) -> int:
-    """Add a message by load and update; give how many conflicts there were."""
+    """Add a message by load and update; return the number of conflicts."""
     for conflicts in range(10_000):
         session = store.load_session(session_id)
         if session is None:
@@ -168,7 +169,7 @@ def update(store: StateStore, session_id: str, message: str) -> int:
 
 
 def read(client: int, ledger: Ledger, count: Callable[[Path, str], int], name: str, results: Any) -> None:
-    """Count a session's messages without a lock, until the writers have done; say how old what was seen is."""
+    """Count a session's messages without a lock until the writers are done, and report how stale the counts were."""
     counts: Counter[str] = Counter()
     oldest = 0.0
     last, before = -1, 0
@@ -178,22 +179,22 @@ def read(client: int, ledger: Ledger, count: Callable[[Path, str], int], name: s
         began = time.monotonic()
         counts["looks"] += 1
         try:
-            seen = count(MOUNTS[client] / "state", f"s{current}")
+            observed = count(MOUNTS[client] / "state", f"s{current}")
         except (StateError, OSError, ValueError) as error:
-            counts[told(error)] += 1
+            counts[describe(error)] += 1
             continue
-        if seen < len(expected):
+        if observed < len(expected):
             counts["stale"] += 1
-            oldest = max(oldest, began - expected[seen])
-        if current == last and seen < before:
+            oldest = max(oldest, began - expected[observed])
+        if current == last and observed < before:
             counts["went back"] += 1
-        last, before = current, seen
+        last, before = current, observed
         time.sleep(PAUSE)
     results.put((name, {**counts, "oldest": round(oldest, 3)}))
 
 
 def loading() -> Callable[[Path, str], int]:
-    """Make a reader that loads, with one store for all looks, as a program does."""
+    """Return a reader that loads sessions through one long-lived store, as a program does."""
     stores: dict[Path, StateStore] = {}
 
     def count(base: Path, session_id: str) -> int:
@@ -204,7 +205,7 @@ def loading() -> Callable[[Path, str], int]:
 
 
 def listing() -> Callable[[Path, str], int]:
-    """Make a reader that lists."""
+    """Return a reader that lists sessions."""
     stores: dict[Path, StateStore] = {}
 
     def count(base: Path, session_id: str) -> int:
@@ -215,7 +216,7 @@ def listing() -> Callable[[Path, str], int]:
 
 
 def opening(base: Path, session_id: str) -> int:
-    """Read as any other program would."""
+    """Count the messages as a program without the library would."""
     try:
         content = json.loads((base / "sessions" / f"{session_id}.json").read_bytes())
     except FileNotFoundError:
@@ -223,37 +224,37 @@ def opening(base: Path, session_id: str) -> int:
     return len(content["user_messages"])
 
 
-def told(error: Exception) -> str:
-    """Give an error's kind and text, without the file's name."""
+def describe(error: Exception) -> str:
+    """Return an error's class and text, without the file's name."""
     return f"{type(error).__name__}: {getattr(error, 'strerror', None) or str(error)[:60]}"
 
 
 def verify(ledger: Ledger) -> dict[str, Any]:
-    """Compare what is on the server's disk with what was acknowledged."""
+    """Compare the sessions on the server's disk with the acknowledged messages."""
     store = StateStore(SERVER / "state")
     counts: Counter[str] = Counter()
     for current in range(ledger.current() + 1):
         session = store.load_session(f"s{current}")
-        found = Counter(message.content for message in session.user_messages) if session else Counter()
+        stored = Counter(message.content for message in session.user_messages) if session else Counter()
         expected = ledger.acknowledged(current)
-        counts["lost"] += sum(message not in found for message in expected)
-        counts["doubled"] += sum(times > 1 for times in found.values())
+        counts["lost"] += sum(message not in stored for message in expected)
+        counts["doubled"] += sum(times > 1 for times in stored.values())
     counts["problems"] = len(store.check())
     return dict(counts)
 
 
 def main(arguments: list[str]) -> None:
-    """Serve, mount, have the clients at it, and say what came of it."""
+    """Start the server, mount it, run the writers and readers, and report their results."""
     way, transactions, seed, flaw = arguments
     Path("/dev/shm").mkdir()
-    booted.do("mount", "-t", "tmpfs", "tmpfs", "/dev/shm")  # where multiprocessing shares memory
+    booted.do("mount", "-t", "tmpfs", "tmpfs", "/dev/shm")  # multiprocessing shares memory there
     serve()
     WAYS[way]()
     if flaw == "plain-locks":
         forget_the_network()
     each = int(transactions) // len(MOUNTS)
     ledger, results = Ledger(each), CONTEXT.SimpleQueue()
-    StateStore(MOUNTS[0] / "state").get_or_create_session(USER, "s0")  # waits until the server gives locks
+    StateStore(MOUNTS[0] / "state").get_or_create_session(USER, "s0")  # waits until the server grants locks
     booted.say("began")
     began = time.monotonic()
     writers = [CONTEXT.Process(target=write, args=(client, ledger, each, seed, results)) for client in (0, 1)]
@@ -265,16 +266,16 @@ def main(arguments: list[str]) -> None:
         process.start()
     for process in writers:
         process.join()
-    took = time.monotonic() - began
+    duration = time.monotonic() - began
     ledger.done.set()
     for process in readers:
         process.join()
     if any(process.exitcode for process in (*writers, *readers)):
         raise SystemExit("a process died; it said why before")
-    said = [results.get() for _ in (*writers, *readers)]
+    reports = [results.get() for _ in (*writers, *readers)]
     total = int(ledger.total.value)
-    booted.say(json.dumps(["all", {"acknowledged": total, "seconds": round(took, 1), **verify(ledger)}]))
-    for name, counts in said:
+    booted.say(json.dumps(["all", {"acknowledged": total, "seconds": round(duration, 1), **verify(ledger)}]))
+    for name, counts in reports:
         booted.say(json.dumps([name, counts]))
 
 

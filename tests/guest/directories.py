@@ -1,8 +1,8 @@
-"""A guest program: mounts file systems, probes each, and tries names on them that some take for one.
+"""A guest program that mounts file systems, probes each, and tries names that some of them take for one.
 
     directories.py TYPE=DEVICE ...          tmpfs has no device: TYPE=
 
-Each line that it says is a JSON object.
+Its output is one JSON object a line.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ MAKE = {
     "btrfs": ["mkfs.btrfs", "-q"],
     "vfat": ["mkfs.vfat"],
 }
-LAX = {"vfat"}  # which take several names for one
-OPTIONS = {"vfat": ["-o", "utf8"]}  # as desktops mount it; without, names beyond ASCII are those bytes all the same
+LAX = {"vfat"}  # file systems that take several names for one
+OPTIONS = {"vfat": ["-o", "utf8"]}  # as desktops mount it; names beyond ASCII keep their bytes without it, too
 
 
-def tell(**fields: object) -> None:
-    """Tell the host."""
+def report(**fields: object) -> None:
+    """Send a JSON object to the host."""
     say(json.dumps(fields))
 
 
 def main(arguments: list[str]) -> None:
-    """Mount one after another."""
+    """Mount, probe and unmount one file system after another."""
     PLACE.mkdir()
     for argument in arguments:
         kind, _, device = argument.partition("=")
-        subprocess.run(["modprobe", "-q", kind], check=False)  # what the kernel has is no module
+        subprocess.run(["modprobe", "-q", kind], check=False)  # fails for a file system that is built into the kernel
         if kind in MAKE:
             do(*MAKE[kind], device)
         do("mount", "-t", kind, *OPTIONS.get(kind, []), device or kind, str(PLACE))
         _probe(kind)
         if kind in LAX:
-            _name(kind)
+            _try_names(kind)
         do("umount", str(PLACE))
 
 
@@ -53,39 +53,39 @@ def _probe(kind: str) -> None:
 
     base = PLACE / "probed"
     for finding in StateStore(base).probe():
-        tell(file_system=kind, what=finding.what, holds=finding.holds, detail=finding.detail)
+        report(file_system=kind, what=finding.what, holds=finding.holds, detail=finding.detail)
     left = sorted(path.relative_to(base).as_posix() for path in base.rglob("*"))
-    tell(file_system=kind, left=left)
+    report(file_system=kind, left=left)
 
 
-def _name(kind: str) -> None:
-    """Do with one name what is done with another of its spelling, and look at what the other holds then."""
+def _try_names(kind: str) -> None:
+    """Use a name that differs from a stored one only in spelling, and check that the stored documents survive."""
     from oxios_state import PruneConfig, Session, StateStore
 
     everything = PruneConfig(max_sessions=0, ttl_hours=sys.float_info.min)
     store = StateStore(PLACE / "named", lock_timeout=1)
 
-    def session(session_id: str, said: str) -> Session:
-        made = Session("ada", session_id)
-        made.add_user_message(said)
-        return made
+    def session(session_id: str, message: str) -> Session:
+        new = Session("ada", session_id)
+        new.add_user_message(message)
+        return new
 
     def edit(session_id: str) -> None:
-        with store.edit_session(session_id) as found:
-            found.add_user_message("edited")
+        with store.edit_session(session_id) as edited:
+            edited.add_user_message("edited")
 
     def archive() -> None:
         store.prune(everything, archive="Sessions")
 
     def archive_both() -> list[str]:
-        """Archive a session of either name, one after another."""
+        """Archive a session under each of the two names, one after the other."""
         for session_id in ("Foo", "foo"):
             store.get_or_create_session("ada", session_id)
             store.prune(everything, archive="archive")
         return store.list_category("archive")
 
     def restore() -> None:
-        """Put a file back where there is one by another name."""
+        """Restore a file whose place is taken by a file with the other name."""
         (store.base_path / "c" / "Foo.json").write_text("{")
         (corrupt,) = (problem for problem in store.check() if problem.kind.name == "CORRUPT")
         entry = store.quarantine(corrupt)
@@ -93,10 +93,10 @@ def _name(kind: str) -> None:
         store.save_json("c", "foo", "in its place")
         store.restore(entry)
 
-    def sound() -> dict[str, Any]:
-        found = store.load_session("Foo")
+    def contents() -> dict[str, Any]:
+        loaded = store.load_session("Foo")
         return {
-            "Foo": found and [message.content for message in found.user_messages],
+            "Foo": loaded and [message.content for message in loaded.user_messages],
             "listed": sorted(summary.id for summary in store.list_sessions()),
             "json": store.load_json("c", "Foo"),
             "markdown": store.load_markdown("c", "Long name"),
@@ -110,8 +110,8 @@ def _name(kind: str) -> None:
     store.save_markdown("c", "Long name", "kept")
     store.save_json("c", "caf\u00e9", "kept")
     store.save_json("notes", "a", "kept")
-    before = sound()
-    tried: dict[str, Callable[[], object]] = {
+    before = contents()
+    attempts: dict[str, Callable[[], object]] = {
         "load_session": lambda: store.load_session("foo"),
         "get_or_create_session": lambda: store.get_or_create_session("ada", "foo"),
         "edit_session": lambda: edit("foo"),
@@ -129,16 +129,16 @@ def _name(kind: str) -> None:
         "save_json decomposed": lambda: store.save_json("c", "cafe\u0301", "other"),
         "save_json in notes.": lambda: store.save_json("notes.", "a", "other"),
     }
-    for what, act in tried.items():
-        tell(file_system=kind, did=what, gave=_outcome(act), lost=_lost(before, sound()))
-    by_their_own: dict[str, Callable[[], object]] = {
+    for action, act in attempts.items():
+        report(file_system=kind, did=action, gave=_outcome(act), lost=_lost(before, contents()))
+    under_own_names: dict[str, Callable[[], object]] = {
         "save_json of Foo": lambda: store.save_json("c", "Foo", "new"),
         "edit_session of Foo": lambda: edit("Foo"),
         "archive both": archive_both,
         "restore": restore,
     }
-    for what, act in by_their_own.items():
-        tell(file_system=kind, did=what, gave=_outcome(act), lost=[])
+    for action, act in under_own_names.items():
+        report(file_system=kind, did=action, gave=_outcome(act), lost=[])
 
 
 def _outcome(act: Callable[[], object]) -> str:
@@ -149,7 +149,7 @@ def _outcome(act: Callable[[], object]) -> str:
 
 
 def _lost(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    return [what for what, held in before.items() if what != "listed" and after[what] != held] + [
+    return [document for document, content in before.items() if document != "listed" and after[document] != content] + [
         f"{name} is not listed" for name in before["listed"] if name not in after["listed"]
     ]
 

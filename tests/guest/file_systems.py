@@ -1,9 +1,9 @@
-"""What the probe finds on real file systems, and that names which one of them takes for others lose nothing there.
+"""Run the probe on real file systems, and check that names which vfat takes for one lose no document there.
 
     python tests/guest/file_systems.py
 
-A guest (see `machine`) mounts each in turn (see `directories`). The exit status is 1 if a finding is not as is known of
-the file system, or something is lost by the name of another.
+A guest (see `machine`) mounts each file system in turn (see `directories`). The exit status is 1 if a finding differs
+from what is known of the file system, or if a document is lost to another of a similar name.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any
 from machine import MEMORY, CannotRunError, Guest, GuestError, make_disk, prepare
 
 FILE_SYSTEMS = ("ext4", "xfs", "btrfs", "vfat", "tmpfs")
-SIZE = 320  # MB; xfs takes 300 at least
+SIZE = 320  # MB; xfs needs at least 300
 SLOW = 120.0  # seconds
 WORDS = {True: "yes", False: "no", None: "note"}
-# What is not "yes".
+# The findings that are not "yes".
 KNOWN = {
     "vfat": {"names": "no", "file modes": "no", "hard links": "note", "file times": "note"},
     "tmpfs": {"sync": "no"},
 }
-# How what is done on vfat with `foo` ends where there is `Foo`, and so on.
+# How each operation on vfat with the name `foo` ends while `Foo` exists, and so on.
 REFUSED = "InvalidNameError: nothing is changed, the file system takes "
 ENDS = {
     "load_session": "CorruptStateError: ",
@@ -53,7 +53,7 @@ ENDS = {
 
 
 def boot(root: Path) -> list[dict[str, Any]]:
-    """Have a guest mount them all, and give what it tells."""
+    """Run a guest that mounts all file systems, and return its reports."""
     with tempfile.TemporaryDirectory(prefix="file-systems-", dir=MEMORY) as directory:
         on_disk = [kind for kind in FILE_SYSTEMS if kind != "tmpfs"]
         disks = [make_disk(Path(directory, kind), SIZE) for kind in on_disk]
@@ -64,51 +64,52 @@ def boot(root: Path) -> list[dict[str, Any]]:
 
 
 def table(findings: list[dict[str, Any]]) -> Iterable[str]:
-    """Give the findings as lines: a row for each, a column for each file system."""
-    words = {(told["what"], told["file_system"]): WORDS[told["holds"]] for told in findings}
+    """Yield the findings as the lines of a table: a row for each finding, a column for each file system."""
+    words = {(finding["what"], finding["file_system"]): WORDS[finding["holds"]] for finding in findings}
     yield " ".join([f"{'':26}", *(f"{kind:6}" for kind in FILE_SYSTEMS)])
-    for what in dict.fromkeys(told["what"] for told in findings):
+    for what in dict.fromkeys(finding["what"] for finding in findings):
         yield " ".join([f"{what:26}", *(f"{words.get((what, kind), '?'):6}" for kind in FILE_SYSTEMS)]).rstrip()
 
 
-def faults(told: list[dict[str, Any]]) -> Iterable[str]:
-    """Give what is not as it should be."""
+def faults(reports: list[dict[str, Any]]) -> Iterable[str]:
+    """Yield the differences from the known findings and outcomes."""
     for kind in FILE_SYSTEMS:
-        found = {line["what"]: WORDS[line["holds"]] for line in told if line["file_system"] == kind and "what" in line}
-        other = {what: word for what, word in found.items() if word != "yes"}
-        if not found or other != KNOWN.get(kind, {}):
-            yield f"{kind}: found {other}, known {KNOWN.get(kind, {})}"
-    for line in told:
+        own = [line for line in reports if line["file_system"] == kind]
+        words = {line["what"]: WORDS[line["holds"]] for line in own if "what" in line}
+        deviations = {what: word for what, word in words.items() if word != "yes"}
+        if not words or deviations != KNOWN.get(kind, {}):
+            yield f"{kind}: found {deviations}, known {KNOWN.get(kind, {})}"
+    for line in reports:
         if "left" in line and line["left"] != [".oxios_state", ".oxios_state/.gitignore"]:
             yield f"{line['file_system']}: the probe left {line['left']}"
-    done = {line["did"]: line for line in told if "did" in line}
-    if done.keys() != ENDS.keys():
-        yield f"tried {sorted(done)}"
-    for did, line in done.items():
-        if line["lost"] or not line["gave"].startswith(ENDS[did]):
-            yield f"vfat: {did} gave {line['gave']}, and lost {line['lost']}"
+    outcomes = {line["did"]: line for line in reports if "did" in line}
+    if outcomes.keys() != ENDS.keys():
+        yield f"tried {sorted(outcomes)}"
+    for action, line in outcomes.items():
+        if line["lost"] or not line["gave"].startswith(ENDS[action]):
+            yield f"vfat: {action} gave {line['gave']}, and lost {line['lost']}"
 
 
 def main() -> int:
     try:
-        told = boot(prepare())
+        reports = boot(prepare())
     except CannotRunError as error:
         print(f"skipped: {error}")
         return 0
     except GuestError as error:
         print(f"FAILED: {error}")
         return 1
-    findings = [line for line in told if "what" in line]
+    findings = [line for line in reports if "what" in line]
     print("\n".join(table(findings)))
     for line in findings:
         if line["holds"] is not True:
             print(f"{line['file_system']}: {line['what']}: {WORDS[line['holds']]}, {line['detail']}")
-    for line in told:
+    for line in reports:
         if "did" in line:
             print(f"{line['file_system']}: {line['did']}: {line['gave']}")
-    found = list(faults(told))
-    print("\n".join(f"FAILED: {fault}" for fault in found) or "all as known, and nothing lost")
-    return 1 if found else 0
+    problems = list(faults(reports))
+    print("\n".join(f"FAILED: {fault}" for fault in problems) or "all as known, and nothing lost")
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

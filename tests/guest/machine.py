@@ -1,6 +1,6 @@
-"""A machine to be cruel to: Debian's user-mode-linux, a whole kernel as one process, with a directory as its root.
+"""A virtual machine for destructive tests: Debian's user-mode-linux, a kernel in one process with a directory as root.
 
-    python tests/guest/machine.py       prepares it; says why this machine cannot, where it cannot
+    python tests/guest/machine.py       prepares it, or prints why it cannot run here
 
 A guest program is a file of this directory that ends in `booted.run(main)`. It is the guest's first process.
 """
@@ -25,12 +25,12 @@ from typing import Self
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
-PLACE = CHECKOUT / ".nox" / "guest"  # git ignores it
+PLACE = CHECKOUT / ".nox" / "guest"  # ignored by git
 KERNEL = "linux.uml"
-TOOLS = {KERNEL: "user-mode-linux", "mmdebstrap": "mmdebstrap"}  # programs, and Debian's packages
+TOOLS = {KERNEL: "user-mode-linux", "mmdebstrap": "mmdebstrap"}  # programs, and Debian's packages that have them
 MODULES = Path("/usr/lib/uml/modules")
 RELEASE = "bookworm"
-PYTHON = "3.11"  # of that release
+PYTHON = "3.11"  # the version in that release
 INCLUDED = (
     *("python3", "kmod", "mount", "util-linux", "procps", "iproute2"),
     *("e2fsprogs", "xfsprogs", "btrfs-progs", "dosfstools", "nfs-kernel-server", "nfs-common"),
@@ -42,21 +42,21 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
 }
-MARK = ":: "  # begins what a guest program says; the rest of the console is the kernel's, or a traceback
+MARK = ":: "  # begins a guest program's lines; the rest of the console is the kernel's, or a traceback
 _SHARED = Path("/dev/shm")
 MEMORY = _SHARED if _SHARED.is_dir() else Path(tempfile.gettempdir())  # a sync costs nothing there
 
 
 class CannotRunError(Exception):
-    """This machine cannot run a guest; says why."""
+    """This machine cannot run a guest; the message says why."""
 
 
 class GuestError(Exception):
-    """A guest did not do what it should; with the end of its console."""
+    """A guest failed; the message has the end of its console."""
 
 
-def missing() -> str | None:
-    """Say why this machine cannot run a guest; None if it can. Tools that are not there are installed."""
+def why_unavailable() -> str | None:
+    """Return why this machine cannot run a guest, or None if it can. Missing tools are installed."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return f"Debian has user-mode-linux for Linux on x86-64 only, and this is {sys.platform} {platform.machine()}"
     if os.geteuid() != 0:
@@ -76,17 +76,17 @@ def missing() -> str | None:
 
 
 def make_root(place: Path = PLACE) -> Path:
-    """Make the guest's root directory unless it is there, put the library and the guest programs into it, and give it.
+    """Return the guest's root directory, with the current library and guest programs in it; build it if needed.
 
     Raises:
-        CannotRunError: If it cannot be made, as where Debian's packages cannot be had.
+        CannotRunError: If it cannot be built, for example because Debian's packages are out of reach.
     """
     place.mkdir(parents=True, exist_ok=True)
     root = place / "root"
     with open(place / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two sessions may begin at once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two nox sessions may begin at once
         recipe = f"{RELEASE} {' '.join(INCLUDED)} {' '.join(sorted(os.listdir(MODULES)))}\n"
-        stamp = place / "made"  # written last: without it, the root is half-made, or made in another way
+        stamp = place / "made"  # written last: without it, the root is incomplete or follows another recipe
         if not stamp.is_file() or stamp.read_text() != recipe:
             stamp.unlink(missing_ok=True)
             shutil.rmtree(root, ignore_errors=True)
@@ -107,7 +107,7 @@ def _install(root: Path, wheels: Path) -> None:
     options = ["-q", "--root-user-action=ignore", "--no-compile", "--only-binary=:all:", f"--python-version={PYTHON}"]
     _do(*pip, "install", *options, "--target", str(library), *map(str, wheels.glob("*.whl")))
     shutil.copytree(HERE, programs, ignore=shutil.ignore_patterns("__pycache__"))
-    # By the guest's own Python, which would else compile them at each boot: it cannot write there.
+    # The guest's own Python compiles the modules now: later it could not store them, and would compile at each boot.
     _do("chroot", str(root), "python3", "-m", "compileall", "-q", "/opt/library", "/guest")
 
 
@@ -115,35 +115,36 @@ def _do(*command: str) -> None:
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
-        raise CannotRunError(f"{' '.join(command)} failed: {said}")
+        output = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
+        raise CannotRunError(f"{' '.join(command)} failed: {output}")
 
 
 def make_disk(path: Path, megabytes: int) -> Path:
-    """Make a sparse image; a file system is made on it by the guest, which has the tools."""
+    """Make a sparse image; the guest, which has the tools, makes a file system on it."""
     with open(path, "wb") as file:
         file.truncate(megabytes << 20)
     return path
 
 
 class Guest:
-    """A guest that runs one program; it is cut off, if it is still running, where the block ends.
+    """A guest that runs one program; if it is still running when the block ends, its power is cut.
 
     Args:
-        root: What `make_root` gave. The guest sees it read-only.
+        root: The directory that `make_root` returned. The guest sees it read-only.
         program: A guest program's name, without extension.
-        arguments: What it is given; no spaces in them.
-        disks: Images, which it has as /dev/ubda, /dev/ubdb and so on.
-        memory: How much it has.
+        arguments: The program's arguments, without spaces.
+        disks: Images, which the guest has as /dev/ubda, /dev/ubdb and so on.
+        memory: The size of the guest's memory.
 
     Raises:
-        CannotRunError: If it does not boot: some machines do not let a process trace another, which it is made of.
+        CannotRunError: If it does not boot: some machines forbid a process to trace another, which user-mode-linux
+            needs.
     """
 
     def __init__(
         self, root: Path, program: str, *arguments: str, disks: Sequence[Path] = (), memory: str = "512M"
     ) -> None:
-        self.console: list[str] = []  # all that it said, marked or not
+        self.console: list[str] = []  # all lines, with and without the mark
         self._root = root
         self._program = [f"/guest/{program}.py", *arguments]
         self._disks = [f"ubd{number}={path.resolve()}" for number, path in enumerate(disks)]
@@ -157,7 +158,8 @@ class Guest:
         kernel = [KERNEL, f"mem={self._memory}", *self._disks, "umid=guest", f"uml_dir={directory}/"]
         root = ["root=/dev/root", "rootfstype=hostfs", f"rootflags={self._root.resolve()}", "ro"]
         console = ["con=null", "con0=null,fd:1", "console=tty0", "quiet"]
-        env = [f"{key}={value}" for key, value in ENVIRONMENT.items()]  # the kernel hands on what it does not know
+        # The kernel passes arguments that it does not know on to the first process.
+        env = [f"{key}={value}" for key, value in ENVIRONMENT.items()]
         self._process = subprocess.Popen(
             [*kernel, *root, *console, *env, "init=/usr/bin/python3", "--", *self._program],
             env={**os.environ, "TMPDIR": directory},  # for the file that is the guest's memory
@@ -184,12 +186,12 @@ class Guest:
         assert self._process.stdout is not None
         with self._process.stdout as output:
             for line in output:
-                if line.endswith(b"\n"):  # a cut may leave half a line
+                if line.endswith(b"\n"):  # a cut may leave an incomplete line
                     self._lines.put(line.decode(errors="replace").rstrip("\r\n"))
         self._lines.put(None)
 
     def lines(self, seconds: float) -> Iterator[str]:
-        """Give what the program says, without the mark, until the guest ends or the time is over."""
+        """Yield the program's lines, without the mark, until the guest ends or the time is over."""
         end = time.monotonic() + seconds
         while not self._ended and (left := end - time.monotonic()) > 0:
             try:
@@ -204,42 +206,42 @@ class Guest:
                 yield line.removeprefix(MARK)
 
     def cut(self) -> None:
-        """Cut the power: what only the guest's memory held is gone. What it said before can still be read."""
+        """Cut the power, which loses whatever only the guest's memory held. Lines that it sent before stay readable."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._reader.join()  # the output ends with the last of its processes: no one writes to the disk any more
+        self._reader.join()  # the output ends with the guest's last process: nobody writes to the disk any more
 
     def finish(self, seconds: float) -> list[str]:
-        """Give what the program still says until it powers the guest off.
+        """Return the program's remaining lines when it has powered the guest off.
 
         Raises:
-            GuestError: If it fails, or is not done by then.
+            GuestError: If it fails, or is not done in time.
         """
-        said = list(self.lines(seconds))
-        if not self._ended or said[-1:] != ["done"]:
+        lines = list(self.lines(seconds))
+        if not self._ended or lines[-1:] != ["done"]:
             raise self.failed("failed" if self._ended else f"is not done after {seconds:g} seconds")
         self._process.wait()
-        return said[:-1]
+        return lines[:-1]
 
-    def failed(self, what: str) -> GuestError:
-        """Make an error of what it did wrong and the end of its console."""
+    def failed(self, problem: str) -> GuestError:
+        """Return an error with this problem and the end of the console."""
         console = self.console
         if panics := [number for number, line in enumerate(console) if "Kernel panic" in line]:
-            console = console[: panics[0] + 1]  # what follows are the kernel's addresses
+            console = console[: panics[0] + 1]  # the lines after it are the kernel's addresses
         end = "\n  ".join(console[-40:])
-        return GuestError(f"{' '.join(self._program)} {what}; its console ended with\n  {end}")
+        return GuestError(f"{' '.join(self._program)} {problem}; its console ended with\n  {end}")
 
 
 def prepare() -> Path:
-    """Install what is missing, make the root, and boot it once; give the root.
+    """Install missing tools, build the root, boot it once, and return it.
 
     Raises:
-        CannotRunError: If this machine cannot do that; says why.
+        CannotRunError: If this machine cannot do that; the message says why.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # or the guests would stay
-    if why := missing():
-        raise CannotRunError(why)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # without it, the guests would go on running
+    if reason := why_unavailable():
+        raise CannotRunError(reason)
     root = make_root()
     with Guest(root, "booted") as guest:
         guest.finish(60)
@@ -247,7 +249,7 @@ def prepare() -> Path:
 
 
 def main() -> int:
-    """Prepare, and print why that cannot be."""
+    """Prepare the guest, or print why that is not possible."""
     try:
         prepare()
     except CannotRunError as error:

@@ -1,15 +1,15 @@
-"""Have two clients of an NFS server edit the same sessions, in a guest, and count what is lost.
+"""Two clients of an NFS server edit the same sessions in a guest; lost messages and errors are counted.
 
     python tests/guest/network.py [--transactions N] [--way v4.2 ...] [--seed N]
 
-The guest (see `clients`) is server and clients in one. ``v3`` and ``v4.2`` are two mounts of one machine
-(``nosharecache``); ``v4.2-two-machines`` are two clients to the server; ``local`` is the server's disk, to compare
-with. Then they change one directory by turns (see `alternation`), and what one does must see what the other did. The
-same is done with a library that trusts what the client knows (`plain-locks`), which must be found to fail. And of two
-machines one goes off the net while it edits a session (see `partition`): the other gets the lock when the lease has run
-out, and what the first saves when it is back is a conflict.
+The guest (see `clients`) is the server and both clients. ``v3`` and ``v4.2`` are two mounts on one machine
+(``nosharecache``); ``v4.2-two-machines`` are two clients as the server sees it; ``local`` is the server's disk, for
+comparison. Then the clients take turns to change one directory (see `alternation`), and each must see the other's
+changes. The same runs on a library that trusts the client's caches (`plain-locks`), which must fail. Finally, one of
+two machines loses the network while it edits a session (see `partition`): the other gets the lock when the lease has
+expired, and the first machine's save after its return is a conflict.
 
-The exit status is 1 if something is lost, or the fault is not found.
+The exit status is 1 if a message is lost, or if the faulty library does not fail.
 """
 
 from __future__ import annotations
@@ -27,26 +27,27 @@ from machine import MEMORY, CannotRunError, Guest, GuestError, make_disk, prepar
 
 TWO_MACHINES = "v4.2-two-machines"
 WAYS = ("local", "v3", "v4.2", "v4.2-lookupcache-none", TWO_MACHINES)
-FAULTY = "v4.2"  # where a plain lock is known to lose updates
-# The server takes what one mount does for known to the other, and gives both one right to keep a file (a delegation).
+FAULTY = "v4.2"  # plain locks are known to lose updates there
+# The server assumes that each mount knows the other's changes, and grants both one right to keep a file (a delegation).
 STALE = {"v4.2", "v4.2-lookupcache-none"}
-# There a client may take a session that the other has deleted for one that is there, also under the lock.
+# There a client may still see a session that the other has deleted, even under the lock.
 UNSOUND = {"v4.2-lookupcache-none"}
 STRAY = "plain-locks"
-ROUNDS = 1  # of changes by turns, for each hundred transactions
-SLOWEST = 5  # transactions a second, of a machine that is busy with other things
+ROUNDS = 1  # of changes in turn, for each hundred transactions
+SLOWEST = 5  # transactions a second, on a machine that is busy with other things
 
 
 def run(root: Path, way: str, transactions: int, seed: int, flaw: str) -> dict[str, Any]:
-    """Have the clients at it in one way, and give what the guest says of each part."""
+    """Run writers and readers on one kind of mount, and return the guest's report on each."""
     arguments = ("clients", way, str(transactions), str(seed), flaw)
-    said = [json.loads(line) for line in say(root, arguments, 120 + transactions / SLOWEST) if line.startswith("[")]
-    result: dict[str, Any] = {"writers": [counts for who, counts in said if who == "writer"]}
-    return {**result, **{who: counts for who, counts in said if who != "writer"}}
+    lines = run_guest(root, arguments, 120 + transactions / SLOWEST)
+    reports = [json.loads(line) for line in lines if line.startswith("[")]
+    result: dict[str, Any] = {"writers": [counts for who, counts in reports if who == "writer"]}
+    return {**result, **{who: counts for who, counts in reports if who != "writer"}}
 
 
-def say(root: Path, program: Sequence[str], seconds: float) -> list[str]:
-    """Run a guest program on an empty disk, and give what it says."""
+def run_guest(root: Path, program: Sequence[str], seconds: float) -> list[str]:
+    """Run a guest program on an empty disk, and return its lines."""
     with tempfile.TemporaryDirectory(prefix="network-", dir=MEMORY) as name:
         disk = make_disk(Path(name, "disk.img"), 1024)
         with Guest(root, *program, disks=[disk]) as guest:
@@ -54,15 +55,15 @@ def say(root: Path, program: Sequence[str], seconds: float) -> list[str]:
 
 
 def take_turns(root: Path, way: str, rounds: int, flaw: str) -> dict[str, Any]:
-    """Have the clients change one directory by turns, and give what the guest says of that."""
-    (said,) = say(root, ("alternation", way, str(rounds), str(int(way in STALE)), flaw), 120 + 10 * rounds)
-    result: dict[str, Any] = json.loads(said)
+    """Let the clients take turns to change one directory, and return the guest's report."""
+    (line,) = run_guest(root, ("alternation", way, str(rounds), str(int(way in STALE)), flaw), 120 + 10 * rounds)
+    result: dict[str, Any] = json.loads(line)
     print(f"    by turns: {result}", flush=True)
     return result
 
 
 def report(way: str, result: dict[str, Any]) -> None:
-    """Print what came of one way."""
+    """Print the results of one kind of mount."""
     print(f"{way}: {result['all']}")
     for who in ("writers", "load", "list", "open"):
         print(f"    {who}: {result[who]}")
@@ -70,13 +71,13 @@ def report(way: str, result: dict[str, Any]) -> None:
 
 
 def errors(result: dict[str, Any]) -> int:
-    """Count the exceptions that writers and readers of the library got."""
+    """Count the exceptions that the library raised in writers and readers."""
     parts = [*result["writers"], result["load"], result["list"]]
-    return sum(times for counts in parts for what, times in counts.items() if ": " in what)
+    return sum(times for counts in parts for event, times in counts.items() if ": " in event)
 
 
 def is_right(way: str, result: dict[str, Any], transactions: int) -> bool:
-    """Say whether everything was done, once, and what was done is seen by who looks after that."""
+    """Return whether each transaction took effect once, and later reads saw it."""
     everything = result["all"]
     return (
         everything["acknowledged"] == transactions
@@ -86,7 +87,7 @@ def is_right(way: str, result: dict[str, Any], transactions: int) -> bool:
 
 
 def main() -> int:
-    """Run each way, and the fault."""
+    """Test each kind of mount, then the faulty library."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--transactions", type=int, default=400, help="of both clients together (default: 400)")
     parser.add_argument("--way", nargs="+", choices=WAYS, default=WAYS)
@@ -117,8 +118,8 @@ def main() -> int:
         if not (wrong and (result["all"]["lost"] or errors(result))):
             failed.append("a library with plain locks is not found to fail")
     if TWO_MACHINES in arguments.way:
-        print("one machine goes off the net:", *(said := say(root, ["partition"], 200)), sep="\n    ")
-        if "the first machine: conflict" not in said:
+        print("one machine goes off the net:", *(lines := run_guest(root, ["partition"], 200)), sep="\n    ")
+        if "the first machine: conflict" not in lines:
             failed.append("a machine that was off the net saves over what the other did")
     print(*failed or ["nothing is lost"], sep="\n")
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""A machine that holds a lock of a directory on NFS goes off the net, and comes back later. See `network`."""
+"""A machine that holds the lock of a directory on NFS loses the network, and comes back later. See `network`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from oxios_state import SessionConflictError, StateStore
 
 
 def main(_: list[str]) -> None:
-    """Say how long the other machine waits for the lock, and what the first can still save when it is back."""
+    """Report how long the other machine waits for the lock, and what the first machine can save after its return."""
     clients.serve()
     clients.mount_on_two_machines("vers=4.2")
     first, second = (StateStore(path / "state", lock_timeout=20 * clients.LEASE) for path in clients.MOUNTS)
     for session_id in ("edited", "other"):
         first.get_or_create_session(clients.USER, session_id)
-    editing, back = threading.Event(), threading.Event()
+    editing, reconnected = threading.Event(), threading.Event()
     outcome: list[str] = []
 
     def edit() -> None:
@@ -26,7 +26,7 @@ def main(_: list[str]) -> None:
             with first.edit_session("edited") as session:
                 session.add_user_message("of the machine that went")
                 editing.set()
-                back.wait()
+                reconnected.wait()
             outcome.append("saved")
         except SessionConflictError:
             outcome.append("conflict")
@@ -40,8 +40,8 @@ def main(_: list[str]) -> None:
         booted.say(f"waited {time.monotonic() - began:.1f} s; the lease is {clients.LEASE} s")
         session.add_user_message("of the machine that stayed")
     booted.do("ip", "link", "set", "m0", "up")
-    time.sleep(2 * clients.LEASE)  # until the first has noticed
-    back.set()
+    time.sleep(2 * clients.LEASE)  # until the first machine has noticed
+    reconnected.set()
     thread.join()
     loaded = second.load_session("edited")
     assert loaded is not None

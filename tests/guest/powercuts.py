@@ -1,18 +1,18 @@
-"""Cut the power of a machine that saves, at random moments, and look at what its disk kept.
+"""Cut the power of a saving machine at random moments, and compare its disk with what it acknowledged.
 
     python tests/guest/powercuts.py [--cuts N] [--file-system ext4 ...] [--store durable ...] [--seed N]
 
-A guest (see `machine`) saves and acknowledges in a loop (see `saver`) on an image with one of the file systems, until
-its processes are killed: its page cache is gone. The next boot recovers the file system, opens the store, tells what is
-there, and goes on saving until the next cut: one image lives through all of them.
+A guest (see `machine`) saves and acknowledges in a loop (see `saver`), on an image with one of the file systems, until
+its processes are killed: its page cache is lost. The next boot recovers the file system, opens the store, reports its
+documents, and goes on saving until the next cut: one image lives through all cuts.
 
-With the store as it is (`durable`), each document must be what was acknowledged last, or what was begun after that.
-Some boots are cut too while they recover and look. The same with a store whose fsync does nothing (`no-fsync`) must be
-found to lose something. Of the others nothing is promised: `not-durable` is `StateStore(durable=False)`, saving over
-documents that the disk has, and `no-directory-sync` syncs files and not their names. What is "new" in the table came
-after the boot. A seed chooses the changes and the moments, but no run is the same again.
+With the store as it is (`durable`), each document must be in the state acknowledged last, or in one begun after that.
+Some boots are cut as well while they recover and report. The same with a store whose fsync does nothing (`no-fsync`)
+must lose something. The other stores promise nothing: `not-durable` is `StateStore(durable=False)`, saving over
+documents on the disk, and `no-directory-sync` syncs files but not their names. Losses marked "new" in the table are of
+documents made after the boot. A seed chooses the changes and the moments, but no two runs are the same.
 
-The exit status is 1 if a promise is broken, or the fault is not found.
+The exit status is 1 if a promise is broken, or if `no-fsync` loses nothing.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ FILE_SYSTEMS = {
     "btrfs": ("btrfs", "rw"),
 }
 STORES = ("durable", "no-fsync", "not-durable", "no-directory-sync")
-SIZE = 512  # MB; xfs takes 300 at least
-SLOW = 120.0  # seconds: a boot, or looking at the store, that takes longer has failed
+SIZE = 512  # MB; xfs needs at least 300
+SLOW = 120.0  # seconds: a boot, or a check of the store, that takes longer has failed
 
 
 class Result(NamedTuple):
-    """What became of one image."""
+    """The outcome for one image."""
 
     file_system: str
     store: str
@@ -51,18 +51,18 @@ class Result(NamedTuple):
     losses: list[Loss]
 
     def broken(self) -> list[Loss]:
-        """Give the losses that must not be: of other stores nothing is promised."""
+        """Return the losses that break a promise: only the durable store makes any."""
         return self.losses if self.store == "durable" else []
 
     def row(self) -> str:
-        """Give a line of the table."""
+        """Return the image's row of the table."""
         torn = sum(loss.kind.startswith("torn") for loss in self.losses)
         numbers = f"{self.cuts:5} {self.acknowledged:13} {self.hit:10} {len(self.losses):6} {torn:6}"
         return f"{self.file_system:21} {self.store:12} {numbers}   {count(self.losses)}"
 
 
 def run(root: Path, file_system: str, store: str, cuts: int, seed: int) -> Result:
-    """Cut the power of one image some times, with a look at it after each."""
+    """Cut the power of one image several times, and check its disk after each cut."""
     kind, options = FILE_SYSTEMS[file_system]
     ledger, result = Ledger(), Result(file_system, store, cuts, 0, 0, [])
     with tempfile.TemporaryDirectory(prefix="powercuts-", dir=MEMORY) as name:
@@ -70,14 +70,15 @@ def run(root: Path, file_system: str, store: str, cuts: int, seed: int) -> Resul
         for boot in range(cuts + 1):
             chance = random.Random(f"{seed} {file_system} {boot}")
             stage = "new" if boot == 0 else "last" if boot == cuts else "on"
-            mount = f"{options},commit=1" if chance.random() < 0.5 else options  # or five seconds, or thirty
+            # By default, a commit comes every five or thirty seconds.
+            mount = f"{options},commit=1" if chance.random() < 0.5 else options
             _copy(disk, before)
             if boot and chance.random() < 0.2:  # a cut during recovery, or soon after
                 with Guest(root, "saver", kind, mount, store, "-", "last", disks=[disk]) as guest:
                     time.sleep(chance.uniform(0, 1))
             with Guest(root, "saver", kind, mount, store, f"{seed}-{boot}", stage, disks=[disk]) as guest:
                 _listen(guest, ledger, "saving", "verified")
-                found = list(ledger.judge())
+                new_losses = list(ledger.judge())
                 if stage == "last":
                     guest.finish(SLOW)
                 else:
@@ -87,20 +88,20 @@ def run(root: Path, file_system: str, store: str, cuts: int, seed: int) -> Resul
                     guest.cut()
                     for line in guest.lines(SLOW):
                         ledger.hear(line)
-            hit, losses = result.hit + bool(found), [*result.losses, *found]
+            hit, losses = result.hit + bool(new_losses), [*result.losses, *new_losses]
             result = result._replace(acknowledged=ledger.acknowledged, hit=hit, losses=losses)
-            if broken := [loss for loss in found if loss in result.broken()]:
+            if broken := [loss for loss in new_losses if loss in result.broken()]:
                 _report(before, broken, f"{file_system}, {store}, cut {boot}, seed {seed}")
     return result
 
 
 def _moment(chance: random.Random) -> float:
-    """Choose for how long the guest saves: often shortly, at times beyond a commit of the journal."""
+    """Choose how long the guest saves: mostly a short time, sometimes beyond a commit of the journal."""
     return chance.uniform(0.2, 3) if chance.random() < 0.8 else chance.uniform(3, 8)
 
 
 def _listen(guest: Guest, ledger: Ledger, *ends: str) -> None:
-    """Hear what the guest tells, until it comes to something."""
+    """Pass the guest's lines to the ledger until one of the *ends* comes."""
     for line in guest.lines(SLOW):
         if line in ends:
             return

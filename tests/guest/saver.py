@@ -1,6 +1,6 @@
-"""In the guest: look at what a power cut left of a store, and go on saving in it until the next.
+"""A guest program that checks what a power cut left of a store, and goes on saving in it until the next cut.
 
-Each change is told to the host before it begins ("try") and after the library said that it is saved ("ack").
+It announces each change to the host before it begins ("try") and after the library reports it as saved ("ack").
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAKE = {
 }
 THREADS = 4
 LONGEST = 40  # messages
-MOST = 10  # documents of a thread that are made to go again
+MOST = 10  # documents with names of their own that a thread keeps
 LOCK_TIMEOUT = 30.0  # seconds: a lock that stays held is an error
 NOTHING = PruneConfig(max_sessions=0, ttl_hours=0)  # removes temporary files only
 BAD = b'{"cut": '
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
     if stage == "new":
         booted.do(*MAKE[kind], DISK)
     MOUNTED.mkdir()
-    if kind == "xfs" and "commit=1" in options:  # which is no option of its mounts
+    if kind == "xfs" and "commit=1" in options:  # xfs has no such mount option
         Path("/proc/sys/fs/xfs/xfssyncd_centisecs").write_text("100")
         options = "rw"
     booted.do("mount", "-t", kind, "-o", options, DISK, str(MOUNTED))
@@ -66,7 +66,7 @@ def save(known: Known, store: str, seed: str) -> None:
     """Save until the power is cut."""
     opened = StateStore(BASE, durable=store != "not-durable", lock_timeout=LOCK_TIMEOUT)
     for key, value in list(known.items()):
-        if value.startswith("bad"):  # what a cut left of a fault of our own, or tore
+        if value.startswith("bad"):  # left by a cut: a file that `spoil` corrupted, or a torn one
             with announced(known, {key: ABSENT}):
                 category, name = key.rsplit("/", 1)
                 opened.delete_file(category, Path(name).stem)
@@ -86,18 +86,18 @@ def save(known: Known, store: str, seed: str) -> None:
         time.sleep(60)
 
 
-# What is there.
+# Verification
 
 
 def verify() -> Known:
-    """Tell the host what is there, and what is wrong with it."""
+    """Report the store's documents, and any problem with them, to the host."""
     store = StateStore(BASE, lock_timeout=LOCK_TIMEOUT)
-    found = {path.relative_to(BASE).as_posix(): look(store, path) for path in documents()}
-    for key, value in found.items():
+    contents = {path.relative_to(BASE).as_posix(): look(store, path) for path in documents()}
+    for key, value in contents.items():
         booted.say(f"found {key}={value}")
     for entry in store.quarantined():
         booted.say(f"found quarantine/{entry.path.relative_to(BASE)}={digest('bad', entry.content.read_bytes())}")
-    compare_list(found)
+    compare_list(contents)
     for problem in store.check():
         if problem.kind is not ProblemKind.ORPHAN:
             booted.say(f"problem {problem.kind.value.replace(' ', '_')} {problem.path.relative_to(BASE)}")
@@ -106,8 +106,8 @@ def verify() -> Known:
         store.prune(NOTHING)
     for path in temporaries():
         booted.say(f"wrong {path} outlived a prune")
-    compare_list(found)
-    return found
+    compare_list(contents)
+    return contents
 
 
 def documents() -> Iterator[Path]:
@@ -137,13 +137,13 @@ def look(store: StateStore, path: Path) -> str:
         return digest("bad", path.read_bytes())
 
 
-def compare_list(found: Known) -> None:
-    """See that the list, which has a cache, is what loading gives."""
-    loaded = {Path(key).stem: value for key, value in found.items() if key.startswith("sessions/")}
-    wanted = {name: value.split(".")[1] for name, value in loaded.items() if not value.startswith("bad")}
+def compare_list(contents: Known) -> None:
+    """Check that the list, which has a cache, agrees with the loaded sessions."""
+    loaded = {Path(key).stem: value for key, value in contents.items() if key.startswith("sessions/")}
+    expected = {name: value.split(".")[1] for name, value in loaded.items() if not value.startswith("bad")}
     listed = {summary.id: str(summary.message_count) for summary in StateStore(BASE).list_sessions()}
-    for name in sorted(wanted.keys() | listed.keys()):
-        if wanted.get(name) != listed.get(name):
+    for name in sorted(expected.keys() | listed.keys()):
+        if expected.get(name) != listed.get(name):
             booted.say(f"wrong sessions/{name}.json is listed as {listed.get(name)} and loaded as {loaded.get(name)}")
 
 
@@ -159,12 +159,12 @@ def digest(kind: str, content: bytes, number: int | None = None) -> str:
     return f"{kind}.{len(content) if number is None else number}.{hashlib.sha256(content).hexdigest()[:12]}"
 
 
-# What is done.
+# Changes
 
 
 @contextmanager
 def announced(known: Known, changes: Mapping[str, str]) -> Iterator[None]:
-    """Tell of changes before and after them."""
+    """Announce changes to the host before and after the block."""
     words = " ".join(f"{key}={value}" for key, value in changes.items())
     booted.say(f"try {words}")
     yield
@@ -175,14 +175,14 @@ def announced(known: Known, changes: Mapping[str, str]) -> Iterator[None]:
 
 
 class Worker:
-    """A thread, the only one that changes its documents."""
+    """A thread, and the only one that changes its documents."""
 
     def __init__(self, store: StateStore, number: int, seed: str, known: Known) -> None:
         self._store = store
         self._me = f"t{number}"
         self._chance = random.Random(f"{seed} {number}")
         self._known = known
-        self._names = (f"{self._me}-{seed}-{number}" for number in count())  # each once, ever
+        self._names = (f"{self._me}-{seed}-{number}" for number in count())  # each name once, over all boots
         self._announced = partial(announced, known)
 
     def run(self) -> None:
@@ -203,7 +203,7 @@ class Worker:
             booted.say(f"wrong {self._me}: {type(error).__name__}: {error}")
 
     def fill(self) -> None:
-        """Have documents there that are saved over later."""
+        """Save documents that later saves replace."""
         for _ in range(10):
             self.save_json()
             self.save_markdown()
@@ -216,7 +216,7 @@ class Worker:
         return [key for key in self._known if key.startswith(category)]
 
     def edit(self) -> None:
-        """Append in a transaction; what does not exist is made, and what is long is deleted."""
+        """Append in a transaction; create a missing session, and delete a long one."""
         session_id = f"{self._me}-{self._chance.choice('ab')}"
         key, message = f"sessions/{session_id}.json", self._text()
         session = self._store.load_session(session_id)
@@ -232,7 +232,7 @@ class Worker:
                 edited.add_user_message(message)
 
     def update(self) -> None:
-        # What a cut left in both places is not changed in one: a prune would then keep both.
+        # A session that a cut left in both places is not changed in one of them: a prune would then keep both.
         keys = [key for key in self._own("sessions/") if f"archive/{self._me}/{Path(key).name}" not in self._known]
         if keys:
             key = self._chance.choice(keys)
@@ -266,7 +266,7 @@ class Worker:
             self._store.save_session(session)
 
     def prune(self) -> None:
-        """Move all but the latest of the sessions that were made for it into an archive."""
+        """Archive all but the latest of the sessions that `make_session` made."""
         made = {Path(key).stem for key in self._own("sessions/")} - {f"{self._me}-a", f"{self._me}-b"}
         config, archive = PruneConfig(max_sessions=1, ttl_hours=0), f"archive/{self._me}"
         prune = partial(self._store.prune, config, keep=lambda summary: summary.id not in made, archive=archive)
@@ -279,10 +279,10 @@ class Worker:
                 prune()
 
     def tidy(self) -> None:
-        """Delete documents that were made anew, that they do not get too many."""
-        made = [*self._own("archive/"), *self._own("new/"), *self._own("spoilt/")]
-        if len(made) > MOST:
-            self._delete(self._chance.choice(made))
+        """Delete one of the documents that have names of their own, to limit their number."""
+        removable = [*self._own("archive/"), *self._own("new/"), *self._own("spoilt/")]
+        if len(removable) > MOST:
+            self._delete(self._chance.choice(removable))
 
     def _delete(self, key: str) -> None:
         category, name = key.rsplit("/", 1)
@@ -290,7 +290,7 @@ class Worker:
             assert self._store.delete_file(category, Path(name).stem), key
 
     def spoil(self) -> None:
-        """Put a bad file there as others might, then quarantine and restore it, or save over it."""
+        """Write a corrupt file as another program might; then quarantine and restore it, or save over it."""
         name = next(self._names)
         key, kept, bad = f"spoilt/{name}.json", f"quarantine/spoilt/{name}.json", digest("bad", BAD)
         self._save_json("spoilt", name)
@@ -315,7 +315,7 @@ class Worker:
         self._delete(key)
 
     def list(self) -> None:
-        """List as a new process does, which reads the cache of summaries and writes it."""
+        """List as a new process does, which reads and writes the cache of summaries."""
         listed = {summary.id for summary in StateStore(self._store.base_path).list_sessions()}
         missing = {Path(key).stem for key in self._own("sessions/")} - listed
         assert not missing, missing
