@@ -1,11 +1,11 @@
-"""What threads do with the GIL, and without: the throughput of several against that of one.
+"""Throughput of threads with and without the GIL: that of several threads against that of one.
 
     python tests/interpreters/ratios.py [--rounds N] PYTHON ...     with the library and its dependencies installed
 
-Each work is done by one thread and by several, with each interpreter, in turn: a round is half a second of each. A
-free-threaded build is also run with its GIL on, which tells what the GIL costs apart from what the build costs. JSON is
+One thread and several threads do each kind of work, with each interpreter in turn: a round is half a second of each. A
+free-threaded build also runs with its GIL on, which separates the cost of the GIL from the cost of the build. JSON is
 the standard library's, as orjson needs the GIL. Prints the medians of each round's ratios. They need an idle machine:
-where others run, several threads get more of it than one.
+on a busy one, several threads get a larger part of it than one.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def load(store: Any, number: int) -> None:
 
 
 def edit(store: Any, number: int) -> None:
-    """Edit a session, under the one lock that all sessions have."""
+    """Edit a session, under the one lock that all sessions share."""
     with store.edit_session(f"s{number}") as session:
         session.set_metadata("count", session.get_metadata("count", 0) + 1)
 
 
 def save(store: Any, number: int) -> None:
-    """Save a document of a category that nobody else uses."""
+    """Save a document in a category that no other thread uses."""
     store.save_json(f"c{number}", "document", VALUE)
 
 
@@ -52,11 +52,11 @@ WORKS: dict[str, Work] = {"load": load, "edit": edit, "save": save}
 
 
 def measure() -> None:
-    """Do each work with one thread and with several; print how often a second."""
+    """Do each kind of work with one thread and with several; print the rates per second."""
     from oxios_state import AgentResponse, Session, StateStore, TrajectoryStepRecord
     from oxios_state.codec import json_text
 
-    setattr(json_text, "_orjson", lambda: None)  # noqa: B010  # as if it were not installed
+    json_text._orjson = None  # as if it were not installed
     rates = {}
     with tempfile.TemporaryDirectory() as base:
         store = StateStore(base, durable=False, lock_timeout=120, cache_bytes=0)
@@ -75,7 +75,7 @@ def measure() -> None:
 
 
 def rate(store: Any, work: Work, threads: int) -> float:
-    """Let threads work, each on something of its own, and count."""
+    """Return the rate per second of threads that each work on something of their own."""
     done = [0] * threads
     together = threading.Barrier(threads)
 
@@ -96,21 +96,22 @@ def rate(store: Any, work: Work, threads: int) -> float:
 
 
 def report(pythons: list[str], rounds: int) -> None:
-    """Have each interpreter measure in turn; print a table."""
+    """Run each interpreter in turn, and print a table."""
     runs = [(python, gil) for python in pythons for gil in (["0", "1"] if is_free_threaded(python) else [""])]
-    found: dict[str, list[dict[str, float]]] = defaultdict(list)
+    measurements: dict[str, list[dict[str, float]]] = defaultdict(list)
     for _ in range(rounds):
         for python, gil in runs:
             env = {**os.environ, **({"PYTHON_GIL": gil} if gil else {})}
-            done = subprocess.run([python, __file__, "--measure"], env=env, text=True, capture_output=True, check=True)
-            version, is_on, rates = json.loads(done.stdout)
+            command = [python, __file__, "--measure"]
+            result = subprocess.run(command, env=env, text=True, capture_output=True, check=True)
+            version, is_on, rates = json.loads(result.stdout)
             assert is_on is (gil != "0")
-            found[f"{version}, GIL {'on' if is_on else 'off'}"].append(rates)
-    first = next(iter(found.values()))
+            measurements[f"{version}, GIL {'on' if is_on else 'off'}"].append(rates)
+    first = next(iter(measurements.values()))
     crowd = f"{THREADS} threads"
     print(f"| interpreter | work | one thread / one of the first | {crowd} / {crowd} of the first | {crowd} / one |")
     print("|---|---|---|---|---|")
-    for interpreter, measured in found.items():
+    for interpreter, measured in measurements.items():
         for name in WORKS:
             one, many = f"{name} 1", f"{name} {THREADS}"
             pairs = list(zip(measured, first, strict=True))
@@ -123,13 +124,13 @@ def report(pythons: list[str], rounds: int) -> None:
 
 
 def is_free_threaded(python: str) -> bool:
-    """Say whether an interpreter can do without the GIL."""
+    """Return whether an interpreter can run without the GIL."""
     code = "import sysconfig; print(sysconfig.get_config_var('Py_GIL_DISABLED') or 0)"
     return subprocess.run([python, "-c", code], text=True, capture_output=True, check=True).stdout.strip() == "1"
 
 
 def main() -> None:
-    """Compare interpreters, or be one of them."""
+    """Compare interpreters, or measure this one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
