@@ -1,4 +1,4 @@
-"""How times grow with the number of sessions, with their size and with the threads, and where rows become cheaper."""
+"""Growth of times with the number and size of sessions and with threads, and the sizes at which rows are cheaper."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from oxios_state import StateStore
 
 Curve = list[tuple[float, float]]
 
-TURNS = [0, 3, 27, 270, 2700, 27000]  # about 1 KB with what is appended, 10 KB, 100 KB, 1 MB, 10 MB, 100 MB
+TURNS = [0, 3, 27, 270, 2700, 27000]  # with the appended message about 1 KB, 10 KB, 100 KB, 1 MB, 10 MB, 100 MB
 SESSIONS = [10, 100, 1000, 10_000, 100_000]
 THREADS = [1, 2, 4, 8, 16, 32, 64]
-BYTES_IN_A_POINT = 5e7  # decides how often what is larger is repeated
+BYTES_IN_A_POINT = 5e7  # limits the repetitions of large documents
 
 
 class Panel(NamedTuple):
-    """One part of the plot: some curves over one axis."""
+    """One part of the plot: several curves over one axis."""
 
     title: str
     across: str
@@ -41,7 +41,7 @@ class Panel(NamedTuple):
 
 
 def sessions(base: Path, *, quick: bool) -> Panel:
-    """List ever more small sessions."""
+    """List more and more small sessions."""
     curves: dict[str, Curve] = {}
     numbers = SESSIONS[:-1] if quick else SESSIONS
     for number in numbers:
@@ -61,7 +61,7 @@ def sessions(base: Path, *, quick: bool) -> Panel:
 
 
 def sizes(base: Path, *, quick: bool) -> Panel:
-    """Save, edit and load ever larger sessions."""
+    """Save, edit and load larger and larger sessions."""
     documents = [Writer(turns).document("session", turns) for turns in (TURNS[:-1] if quick else TURNS)]
     fresh: dict[int, list[Path]] = {}
     for document in documents:
@@ -81,11 +81,11 @@ def sizes(base: Path, *, quick: bool) -> Panel:
 
 def _at_size(base: Path, document: bytes, fresh: list[Path]) -> Stopwatch:
     watch, writer, parse = Stopwatch(), Writer(11), import_module("orjson").loads
-    store, other = StateStore(base, durable=False), StateStore(base, durable=False)  # each keeps one session in mind
+    store, other = StateStore(base, durable=False), StateStore(base, durable=False)  # each caches one session
     path = put(base, "saved", document)
     bare = put(base / "bare", "saved", document)
     session = None
-    left = 0  # repetitions before a session is longer by a tenth, and made anew
+    left = 0  # repetitions until the session has grown by a tenth and is written anew
     for directory in fresh:
         if left == 0:
             left = max(1, len(document) // 40_000)
@@ -108,7 +108,7 @@ def _at_size(base: Path, document: bytes, fresh: list[Path]) -> Stopwatch:
 
 
 def crowds(base: Path, *, quick: bool) -> Panel:
-    """Edit from ever more threads."""
+    """Edit from more and more threads."""
     writer = Writer(7)
     for number in range(THREADS[-1]):
         put(base, f"edited-{number}", writer.document(f"edited-{number}", SMALL))
@@ -125,14 +125,14 @@ def crowds(base: Path, *, quick: bool) -> Panel:
 
 
 def rows_or_files(base: Path, *, quick: bool) -> Panel:
-    """Do turns in ever larger sessions, and the same in rows: where does reading and writing all of it cost more?"""
+    """Add turns to larger and larger sessions, kept in a file or in rows of a database."""
     curves: dict[str, Curve] = {}
     for number in TURNS[1:-1] if quick else TURNS[1:]:
         writer, watch = Writer(12), Stopwatch()
-        held = [writer.turn() for _ in range(number)]
+        earlier_turns = [writer.turn() for _ in range(number)]
         ours, rows = Library(base / f"ours-{number}"), OpenAI(base / f"rows-{number}")
         for store in (ours, rows):
-            store.fill(held)
+            store.fill(earlier_turns)
             store.turn(writer.turn())
         length = os.path.getsize(ours.base / "sessions/the-session.json")
         for _ in range(min(10, _repetitions(length, quick=quick))):
@@ -152,7 +152,7 @@ def _repetitions(length: int, *, quick: bool) -> int:
 
 
 def cheaper(rows: Curve, ours: Curve) -> list[tuple[float, float]]:
-    """Find between which sizes *rows* are cheaper, taking both as straight lines on logarithmic axes between points."""
+    """Return the ranges of sizes where *rows* are cheaper; between points, curves are straight on logarithmic axes."""
     gaps = [(math.log(x), math.log(y / other)) for (x, y), (_, other) in zip(ours, rows, strict=True)]
     bounds = [gaps[0][0]] if gaps[0][1] > 0 else []
     for (x, gap), (next_x, next_gap) in pairwise(gaps):
@@ -164,7 +164,7 @@ def cheaper(rows: Curve, ours: Curve) -> list[tuple[float, float]]:
 
 
 def crossings(panel: Panel) -> Iterator[str]:
-    """Say at which sizes, of those that were measured, rows are cheaper."""
+    """Yield, for each curve of rows, the measured sizes at which it is cheaper than our turn."""
     ours = panel.curves["ours: a turn"]
     for name, curve in panel.curves.items():
         if curve is not ours:
@@ -173,7 +173,7 @@ def crossings(panel: Panel) -> Iterator[str]:
 
 
 def text(panel: Panel) -> str:
-    """Set a panel's points as a markdown table."""
+    """Return a panel's points as a markdown table."""
     lines = [f"{panel.title}, {panel.up}", ""]
     points = [x for x, _ in next(iter(panel.curves.values()))]
     across = [size(x) if panel.across == "bytes" else f"{x:,.0f}" for x in points]

@@ -1,4 +1,4 @@
-"""Listing 1,000 sessions of 73 KB: for the first time, in a new process, again, and with one of them changed."""
+"""Listing 1,000 sessions of 73 KB: for the first time, in a new process, again, and after a change to one of them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ SESSIONS = 1000
 
 
 def alike() -> list[bytes]:
-    """Make documents of 73 KB: enough of them that no cache of the processor helps."""
+    """Return documents of 73 KB, too many of them for the processor's caches."""
     writer = Writer(4)
     return [writer.document("alike", SMALL) for _ in range(50)]
 
 
 def forget(base: Path) -> None:
-    """Delete what the library keeps beside the sessions: nothing needs it, as it says."""
+    """Delete the library's own directory beside the sessions, whose loss it tolerates."""
     shutil.rmtree(base / ".oxios_state", ignore_errors=True)
 
 
 def scan(directory: Path) -> int:
-    """Look at each entry of a directory: what it takes to know that nothing was changed."""
+    """Stat each entry of a directory: the least that shows that no file has changed."""
     with os.scandir(directory) as entries:
         return sum(entry.stat().st_size for entry in entries)
 
@@ -41,7 +41,7 @@ def parse(directory: Path, engine: str) -> int:
 
 
 def first(base: Path, watch: Stopwatch, repetitions: int) -> None:
-    """List in new processes that find no trace of an earlier one, and parse all files."""
+    """List in new processes without an earlier process's cache, and parse all files."""
     for _ in range(repetitions):
         forget(base)
         watch.times["first time"].append(child("list_once.py", base)["call"])
@@ -50,7 +50,7 @@ def first(base: Path, watch: Stopwatch, repetitions: int) -> None:
 
 
 def new_process(base: Path, watch: Stopwatch, repetitions: int) -> None:
-    """List in new processes, after an earlier one did."""
+    """List in new processes, after an earlier process has listed."""
     for _ in range(repetitions):
         seconds = child("list_once.py", base)
         watch.times["new process"].append(seconds["call"])
@@ -67,11 +67,11 @@ def again(base: Path, watch: Stopwatch, repetitions: int) -> None:
 
 
 def one_changed(base: Path, watch: Stopwatch, repetitions: int) -> None:
-    """List after one session was changed, and list without a change and load that one session."""
+    """List after a change to one session; for comparison, list without a change and load that session."""
     store, writer = StateStore(base), Writer(5)
     for number in range(repetitions):
         session_id = f"s-{number}"
-        time.sleep(SETTLED)  # for what was changed last time
+        time.sleep(SETTLED)  # until the cache accepts the session that was changed last
         store.list_sessions()
 
         def list_and_load(session_id: str) -> None:

@@ -1,9 +1,8 @@
-"""Loading a session for the first time, against parsing the same bytes with the engine that is used.
+"""Loading a session for the first time, relative to parsing the same bytes with the same JSON engine.
 
-Each document is loaded once, by a store that is made for it in a directory of its own, so nothing can be known of it.
-The bytes are in the page cache, and some seconds old. Records get their fields when these are asked for, so loading is
-also measured with looking at each; an engine's values are there at once. Run as a script, this is the process that has
-no orjson.
+Each document is loaded once, by a new store in a directory of its own, so no cache knows it. The bytes are in the page
+cache, and some seconds old. A record's fields are built when they are first read, so loading is also measured with
+reading every record; an engine's values are there at once. As a script, this file is the process without orjson.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def compare(bases: list[Path], engine: str) -> Stopwatch:
     """Load the session of each directory, and parse its bytes, in turn."""
     parse: Callable[[bytes], Any] = import_module(engine).loads
     watch = Stopwatch()
-    StateStore(bases[0]).load_session("loaded")  # what is imported at the first use is imported
+    StateStore(bases[0]).load_session("loaded")  # imports the modules that the first use needs
     for base, other in zip(bases[1::2], bases[2::2], strict=True):
         raw = (base / "sessions/loaded.json").read_bytes()
         watch.time(f"{engine}.loads", parse, raw)
@@ -39,7 +38,7 @@ def compare(bases: list[Path], engine: str) -> Stopwatch:
 
 
 def load_and_read(store: StateStore) -> int:
-    """Load the session and look at every record."""
+    """Load the session and read every record."""
     session = store.load_session("loaded")
     assert session is not None
     return read_all(session)
@@ -71,7 +70,7 @@ def rows(base: Path, *, quick: bool, engine: str = "orjson") -> Iterator[Row]:
 def main() -> None:
     """Print the rows of a process without orjson."""
     modules: dict[str, Any] = cast("dict[str, Any]", sys.modules)
-    modules["orjson"] = None  # importing it fails from here on
+    modules["orjson"] = None  # an import fails from here on
     with tempfile.TemporaryDirectory() as base:
         print(json.dumps(list(rows(Path(base), quick="--quick" in sys.argv, engine="json"))))
 

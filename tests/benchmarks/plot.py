@@ -1,4 +1,4 @@
-"""The plot of how times grow."""
+"""The plot of the growth of times."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from work import size
 STYLE = {
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8,
-    "svg.fonttype": "none",  # text is text, in the reader's font
+    "svg.fonttype": "none",  # text stays text, in the reader's font
     "svg.hashsalt": "oxios_state",
 }
 
 
 def draw(panels: list[Panel], path: Path) -> None:
-    """Draw the panels as an SVG file of text and lines, which the same figures make the same again."""
+    """Draw the panels as an SVG file of text and lines; the same figures give the same file."""
     matplotlib = import_module("matplotlib")
     matplotlib.use("svg")
     matplotlib.rcParams.update(STYLE)
@@ -41,6 +41,6 @@ def draw(panels: list[Panel], path: Path) -> None:
 
 
 def _formatter(unit: str) -> Any:
-    """Say how an axis is labelled."""
+    """Return the formatter of an axis's labels."""
     write = {"bytes": size, "seconds": duration, "seconds per session": duration}.get(unit, "{:,.0f}".format)
     return import_module("matplotlib.ticker").FuncFormatter(lambda value, _: write(value))

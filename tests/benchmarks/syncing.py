@@ -1,8 +1,8 @@
-"""What each store that is compared really syncs in a turn, counted by strace: is each in the right group?
+"""Check by strace that each compared store syncs in a turn if its group says so, and not otherwise.
 
     python tests/benchmarks/syncing.py
 
-The exit status is 1 if one is not. Without strace, which only Linux has, nothing is checked.
+The exit status is 1 if a store is in the wrong group. Without strace, which only Linux has, nothing is checked.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _plain(name: str) -> str:
 
 
 def work(kind: str, base: Path) -> None:
-    """Do some turns between two calls that a trace shows."""
+    """Make some turns between two calls that the trace shows."""
     writer = Writer()
     store = next(each for kinds in GROUPS.values() for each in kinds if each.__name__ == kind)(base)
     store.fill([writer.turn() for _ in range(LARGE)])
@@ -52,7 +52,7 @@ def work(kind: str, base: Path) -> None:
 
 
 def main() -> None:
-    """Print what each store syncs in a turn, or be a store that is traced."""
+    """Print the syncs of each store in a turn, or make the turns of one traced store."""
     if len(sys.argv) > 1:
         work(sys.argv[1], Path(sys.argv[2]))
         return
@@ -64,10 +64,12 @@ def main() -> None:
         for kind in kinds:
             with tempfile.TemporaryDirectory() as base:
                 calls = trace(kind.__name__, Path(base))
-            said = ", ".join(f"{count / TURNS:g} x {call}" for call, count in calls.items()) or "nothing"
+            listed = ", ".join(f"{count / TURNS:g} x {call}" for call, count in calls.items()) or "nothing"
             right = syncs == (sum(calls.values()) >= TURNS)
             wrong += not right
-            print(f"{'ok' if right else 'WRONG':6} {kind.name}{'' if syncs else ' (not durable)'}: a turn syncs {said}")
+            print(
+                f"{'ok' if right else 'WRONG':6} {kind.name}{'' if syncs else ' (not durable)'}: a turn syncs {listed}"
+            )
     sys.exit(bool(wrong))
 
 

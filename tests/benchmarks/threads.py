@@ -1,4 +1,4 @@
-"""Threads that edit a session of 73 KB each, or all the same one, against one thread."""
+"""Threads that edit sessions of 73 KB, each its own or all the same one, relative to one thread."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from oxios_state import StateStore
 
 
 class Run(NamedTuple):
-    """What threads did in some seconds."""
+    """The edits of several threads in some seconds."""
 
-    rate: float  # edits in a second, of all threads together
-    longest: float  # seconds that one edit took, waiting included
+    rate: float  # edits a second, of all threads together
+    longest: float  # seconds that the longest edit took, waiting included
     fair: float  # seconds that an edit takes if all threads get the same share
 
     def shares(self) -> float:
-        """Give the longest edit in fair shares."""
+        """Return the longest edit in fair shares."""
         return self.longest / self.fair
 
 
 def run(base: Path, threads: int, seconds: float, *, shared: bool) -> Run:
-    """Let threads edit as fast as they can. An edit counts something, so that sessions keep their size."""
+    """Let threads edit as fast as they can. Each edit updates a counter, so that sessions keep their size."""
     store = StateStore(base, durable=False, lock_timeout=120)
     times: list[list[float]] = [[] for _ in range(threads)]
     ready = threading.Barrier(threads + 1)
@@ -44,7 +44,7 @@ def run(base: Path, threads: int, seconds: float, *, shared: bool) -> Run:
     crowd = [threading.Thread(target=edit, args=[number]) for number in range(threads)]
     for thread in crowd:
         thread.start()
-    end = time.perf_counter() + 3600  # until all are ready
+    end = time.perf_counter() + 3600  # a provisional end, until all threads are ready
     ready.wait()
     begin = time.perf_counter()
     end = begin + seconds
@@ -66,18 +66,18 @@ def rows(base: Path, *, quick: bool) -> Iterator[Row]:
     writer = Writer(7)
     for number in range(8):
         put(base, f"edited-{number}", writer.document(f"edited-{number}", SMALL))
-    rounds, seconds = (4, 0.5) if quick else (20, 0.5)  # short ones, as a machine's mood lasts some seconds
+    rounds, seconds = (4, 0.5) if quick else (20, 0.5)  # short rounds, as a machine's speed changes every few seconds
     kinds = {"one": (1, True), "its own": (8, False), "the same": (8, True)}
     runs: dict[str, list[Run]] = {kind: [] for kind in kinds}
     for _ in range(rounds):
         for kind, (threads, shared) in kinds.items():
             runs[kind].append(run(base, threads, seconds, shared=shared))
     rates = {kind: statistics.median(each.rate for each in runs[kind]) for kind in kinds}
-    alone = max(each.longest for each in runs["one"])  # what the machine does to one that waits for nobody
+    alone = max(each.longest for each in runs["one"])  # delays that the machine causes without any waiting for locks
     for kind in ("its own", "the same"):
         work = f"8 threads, each editing {kind} session of 73 KB"
         against = f"one thread: {rates['one']:.0f}/s"
-        # Of each round by itself: its parts follow each other closely.
+        # Ratios are taken within each round, whose parts follow each other closely.
         ratio = statistics.median(many.rate / one.rate for many, one in zip(runs[kind], runs["one"], strict=True))
         yield Row(f"{work}: throughput", f"{rates[kind]:.0f}/s", against, ratio, 0.9, at_least=True)
         for what, choose in (("of all rounds", max), ("of a round, median", _middle)):

@@ -1,6 +1,6 @@
-"""A turn of a conversation that this process handled before, against stores that sync, and stores that do not.
+"""A turn of a conversation that this process has handled before, relative to stores that sync and stores that do not.
 
-A session has 20 or 500 turns when it is filled, and a few more after each repetition, alike in all stores.
+A session begins with 20 or 500 turns, and each repetition adds one, the same in all stores.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ REPETITIONS = 5  # of one session; then all stores are filled anew
 
 
 def compare(base: Path, kinds: list[type[Peer]], turns: int, rounds: int) -> Stopwatch:
-    """Do a turn in each store, in turn."""
+    """Add the same turn to each store, one after another."""
     watch, writer = Stopwatch(), Writer(3)
-    shuffled = Random(0)  # else one store would always find what the largest leaves of the processor's caches
+    shuffled = Random(
+        0
+    )  # in a fixed order, one store would always follow the largest, which fills the processor's caches
     for number in range(rounds):
-        held = [writer.turn() for _ in range(turns)]
+        earlier_turns = [writer.turn() for _ in range(turns)]
         stores = [kind(base / f"{kind.__name__}-{turns}-{number}") for kind in kinds]
         for store in stores:
-            store.fill(held)
+            store.fill(earlier_turns)
             store.turn(writer.turn())
         for _ in range(REPETITIONS):
             turn = writer.turn()
