@@ -1,4 +1,4 @@
-"""Crowds: many threads and processes on one session and on many. Nothing lost, nobody starved, nobody stuck.
+"""Crowds of threads and processes on one session and on many: no edit is lost, and none waits for too long.
 
     python tests/torture/crowds.py [--seconds N]     how long each crowd goes on; 8 by default
 
@@ -26,11 +26,11 @@ import gil
 from oxios_state import LockTimeoutError, StateStore
 
 CROWDS = [(1, 1), (1, 8), (1, 64), (8, 1), (8, 8)]  # processes, and threads in each
-SLACK = 0.5  # seconds that a time-out may be late, on a machine that is busy with the crowd
+SLACK = 0.5  # seconds that a timeout may be late, on a machine that is busy with the crowd
 
 
 def work(base: str, process: int, threads: int, seconds: float, *, shared: bool) -> None:
-    """Edit a session from each thread until the time is up; print what was done, and how long each edit took."""
+    """Edit a session from each thread until the time is up; print the duration of each edit."""
     store = StateStore(base, durable=False, lock_timeout=120)
     done: list[list[float]] = [[] for _ in range(threads)]
     print("ready", flush=True)
@@ -50,7 +50,7 @@ def work(base: str, process: int, threads: int, seconds: float, *, shared: bool)
         thread.start()
     for thread in crowd:
         thread.join()
-    gil.state()  # at the end: whatever was imported in the meantime
+    gil.state()  # at the end, after all late imports
     print(json.dumps(done), flush=True)
 
 
@@ -64,7 +64,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 
 def crowd(processes: int, threads: int, seconds: float, *, shared: bool) -> str:
-    """Let a crowd edit, and say how it went."""
+    """Run a crowd, and return its line of the report."""
     with tempfile.TemporaryDirectory() as base:
         workers = [start("--work", base, n, threads, seconds, int(shared)) for n in range(processes)]
         for worker in workers:
@@ -79,7 +79,7 @@ def crowd(processes: int, threads: int, seconds: float, *, shared: bool) -> str:
         )
         problems = store.check()
     edits = [seconds for each in times for seconds in each]
-    fair = seconds * len(times) / len(edits)  # what one edit takes if all get the same share
+    fair = seconds * len(times) / len(edits)  # duration of an edit if all get the same share
     least = min(len(each) for each in times)
     verdict = "ok" if counted == len(edits) and least and not problems else "BROKEN"
     return (
@@ -91,7 +91,7 @@ def crowd(processes: int, threads: int, seconds: float, *, shared: bool) -> str:
 
 
 def take_turns(base: str, process: int, processes: int, seconds: float) -> None:
-    """Edit the one session whenever it is this process's turn; print how often, and what was seen that was not so."""
+    """Edit the shared session whenever it is this process's turn; print the number of edits, and any wrong listing."""
     store = StateStore(base, durable=False)
     made, wrong = 0, []
     print("ready", flush=True)
@@ -104,7 +104,7 @@ def take_turns(base: str, process: int, processes: int, seconds: float) -> None:
         if count % processes != process:
             time.sleep(0.0002)
             continue
-        # Nobody else changes it now.
+        # No other process changes the session now.
         listed = [summary.message_count for summary in store.list_sessions()]
         if listed != [count]:
             wrong.append(f"{listed} listed, {count} loaded")
@@ -119,25 +119,25 @@ def take_turns(base: str, process: int, processes: int, seconds: float) -> None:
 
 
 def turns(processes: int, seconds: float) -> str:
-    """Let processes, each with what it keeps of the session, change it by turns."""
+    """Let processes, each with a cached copy of the session, take turns to change it."""
     with tempfile.TemporaryDirectory() as base:
         StateStore(base).get_or_create_session("crowd", "ball")
         workers = [start("--turns", base, n, processes, seconds) for n in range(processes)]
         for worker in workers:
             assert worker.stdin is not None
             print("go", file=worker.stdin, flush=True)
-        seen = [json.loads(worker.communicate()[0]) for worker in workers]
+        reports = [json.loads(worker.communicate()[0]) for worker in workers]
         session = StateStore(base).load_session("ball")
         assert session is not None
         authors = [int(message.content) for message in session.user_messages]
-    made, wrong = sum(each for each, _ in seen), [line for _, lines in seen for line in lines]
+    made, wrong = sum(each for each, _ in reports), [line for _, lines in reports for line in lines]
     in_turn = authors == [number % processes for number in range(made)]
     verdict = "ok" if made and in_turn and not wrong else f"BROKEN {wrong[:3]}"
     return f"{verdict:6} {processes} processes change one session by turns: {made} turns, {made - len(authors)} lost"
 
 
 def timeouts() -> str:
-    """Wait in vain, in a thread and in another process, and see how late the error comes."""
+    """Wait for a held lock in a thread and in another process, and measure how late the timeout is."""
     late = []
     with tempfile.TemporaryDirectory() as base:
         store = StateStore(base)
@@ -149,7 +149,7 @@ def timeouts() -> str:
 
 
 def wait_in_thread(base: str, timeout: float) -> float:
-    """Wait for a lock that this process has, and give the seconds until the error."""
+    """Wait in a thread for a lock that this process holds; return the seconds until the error."""
     result: list[float] = []
     thread = threading.Thread(target=lambda: result.append(wait_for_lock(base, timeout)))
     thread.start()
@@ -158,13 +158,13 @@ def wait_in_thread(base: str, timeout: float) -> float:
 
 
 def wait_in_process(base: str, timeout: float) -> float:
-    """Wait in another process for a lock that this one has, and give the seconds until the error."""
+    """Wait in another process for a lock that this one holds; return the seconds until the error."""
     waiter = start("--wait", base, timeout)
     return float(waiter.communicate("go\n")[0])
 
 
 def wait_for_lock(base: str, timeout: float) -> float:
-    """Wait for a lock that is held, and give the seconds until the error."""
+    """Wait for a lock that is held; return the seconds until the error."""
     begin = time.monotonic()
     try:
         with StateStore(base, lock_timeout=timeout).lock("sessions"):
@@ -174,7 +174,7 @@ def wait_for_lock(base: str, timeout: float) -> float:
 
 
 def killed_holders(times: int) -> str:
-    """Kill a process that holds the lock, and see how soon another has it."""
+    """Kill a process that holds the lock, and measure how soon another process gets it."""
     waits = []
     for _ in range(times):
         with tempfile.TemporaryDirectory() as base, start("--hold", base) as holder:
@@ -189,15 +189,15 @@ def killed_holders(times: int) -> str:
 def forks(times: int) -> str:
     """Fork while other threads edit, and edit in the child too."""
     with tempfile.TemporaryDirectory() as base:
-        done = subprocess.run([sys.executable, __file__, "--fork", base, str(times)], timeout=300, check=False)
+        result = subprocess.run([sys.executable, __file__, "--fork", base, str(times)], timeout=300, check=False)
         session = StateStore(base).load_session("shared")
     counted = session.get_metadata("count") if session else 0
-    verdict = "ok" if done.returncode == 0 and counted == times else "BROKEN"
+    verdict = "ok" if result.returncode == 0 and counted == times else "BROKEN"
     return f"{verdict:6} {times} forks while other threads hold the lock: {counted} edits by the children"
 
 
 def fork_while_held(base: str, times: int) -> None:
-    """Fork again and again while threads take and give back the lock; each child edits once."""
+    """Fork again and again while threads take and release the lock; each child edits once."""
     store = StateStore(base, durable=False, lock_timeout=60)
     store.get_or_create_session("crowd", "shared")
     stop = threading.Event()
@@ -225,7 +225,7 @@ def fork_while_held(base: str, times: int) -> None:
 
 
 def main() -> None:
-    """Run all crowds, or be one of the processes of one."""
+    """Run all crowds, or one process of a crowd."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=8.0)
     for role in ("--work", "--turns", "--wait", "--hold", "--fork"):

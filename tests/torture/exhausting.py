@@ -1,7 +1,7 @@
-"""Files made to exhaust memory, stack or patience: ``python tests/torture/exhausting.py [--short]``.
+"""Files that exhaust memory, stack or time: ``python tests/torture/exhausting.py [--short]``.
 
-Each is loaded, listed, checked and saved, with both JSON engines, in a process of its own that may take only so many
-times the file's size of memory; what it took is printed. ``--write DIRECTORY SIZE`` only makes one of each kind.
+Each is loaded, listed, checked and saved with both JSON engines, in a process of its own whose memory is limited to a
+multiple of the file's size; the memory used is printed. ``--write DIRECTORY SIZE`` only writes one file of each kind.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def say(text: str) -> None:
 
 
 class Special(NamedTuple):
-    """A file: *unit*, in which ``#`` counts, again and again between *head* and *tail*."""
+    """A file that repeats *unit*, in which ``#`` stands for a counter, between *head* and *tail*."""
 
     head: bytes
     unit: bytes
     tail: bytes
-    found: str  # what loading it gives
-    multiple: float  # of its size, how much memory loading, listing, checking and saving it may take
+    outcome: str  # the expected outcome of loading it
+    multiple: float  # limit of memory for loading, listing, checking and saving, in sizes of the file
 
     def write(self, path: Path, size: int) -> None:
         with path.open("wb") as file:
@@ -88,39 +88,39 @@ SPECIALS = {
 
 
 def peak() -> int:
-    """Give the most memory that this process had, in bytes."""
+    """Return the peak of this process's memory, in bytes."""
     try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss begins with that of the parent
+        status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss includes the parent's
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
     except (OSError, IndexError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def endure(name: str, engine: str, base: str, seconds: str) -> None:
-    """Load, list, check and save the one file of a store, within the memory and the time that it may take."""
-    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds),) * 2)  # of its own, whatever else the machine does
+    """Load, list, check and save the one file of a store, within its limits of memory and time."""
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds),) * 2)  # of processor time, whatever else the machine does
     special, path = SPECIALS[name], Path(base) / "sessions" / "x.json"
     json_text._orjson = ENGINES[engine]
     StateStore(base).save_json("warm", "up", {})
     before, size = peak(), path.stat().st_size
-    # orjson asks for some 12 bytes of address space per byte, most of which it never touches.
+    # orjson reserves about 12 bytes of address space per byte, and never touches most of them.
     resource.setrlimit(resource.RLIMIT_AS, (2**29 + int((special.multiple + 12) * size),) * 2)
-    store, found, started = StateStore(base), "refused", time.monotonic()
+    store, outcome, started = StateStore(base), "refused", time.monotonic()
     times: list[float] = []
-    said: list[str] = []
+    messages: list[str] = []
     logging.getLogger("oxios_state").addHandler(logging.NullHandler())
     try:
         session = store.load_session("x")
-        found = "read"
+        outcome = "read"
     except CorruptStateError as error:
         session = None
-        said.append(str(error))
+        messages.append(str(error))
     times.append(time.monotonic())
-    assert len(store.list_sessions()) == (found == "read")
+    assert len(store.list_sessions()) == (outcome == "read")
     times.append(time.monotonic())
     problems = store.check()
-    assert found == "read" or problems
-    said += map(str, problems)
+    assert outcome == "read" or problems
+    messages += map(str, problems)
     times.append(time.monotonic())
     if session is not None:
         store.save_session(session)
@@ -128,33 +128,34 @@ def endure(name: str, engine: str, base: str, seconds: str) -> None:
     times.append(time.monotonic())
     multiple = (peak() - before) / size
     spent = " ".join(f"{end - start:6.2f}" for start, end in zip([started, *times], times, strict=False))
-    say(f"  {name:32}{engine:8}{size / MEGABYTE:6.1f} MB {found:8} {multiple:6.1f} x its size; {spent} s")
-    assert found == special.found, f"{found}, not {special.found}"
+    say(f"  {name:32}{engine:8}{size / MEGABYTE:6.1f} MB {outcome:8} {multiple:6.1f} x its size; {spent} s")
+    assert outcome == special.outcome, f"{outcome}, not {special.outcome}"
     assert multiple <= special.multiple, f"more than {special.multiple} times its size"
-    assert max(map(len, said), default=0) < 10_000, f"what is wrong, in {max(map(len, said))} characters"
+    assert max(map(len, messages), default=0) < 10_000, f"what is wrong, in {max(map(len, messages))} characters"
 
 
 def exhaust(*, short: bool) -> int:
-    """Give the number of faults."""
+    """Run every file with every engine; return the number of faults."""
     faults = 0
     say("  file                            engine    size    found    memory; seconds to load, list, check and save")
     with tempfile.TemporaryDirectory() as base:
         path = Path(base) / "sessions" / "x.json"
         path.parent.mkdir()
         for name, engine in product(list(SPECIALS)[: 6 if short else None], ENGINES):
-            many = SPECIALS[name].multiple > 30  # small values, of which each takes its time
+            many = SPECIALS[name].multiple > 30  # many small values, each of which takes time
             SPECIALS[name].write(path, MEGABYTE // 2 if short else MEGABYTE * (20 if many else 100))
             seconds = 8 if short else 120
             command = [sys.executable, __file__, "--endure", name, engine, base, str(seconds)]
             try:
-                done = subprocess.run(command, timeout=10 * seconds, capture_output=True, text=True, check=False)
-                sys.stdout.write(done.stdout)
-                wrong = (done.stderr.strip() or f"exit {done.returncode}").splitlines()[-1] if done.returncode else ""
+                result = subprocess.run(command, timeout=10 * seconds, capture_output=True, text=True, check=False)
+                sys.stdout.write(result.stdout)
+                error_text = result.stderr.strip() or f"exit {result.returncode}"
+                problem = error_text.splitlines()[-1] if result.returncode else ""
             except subprocess.TimeoutExpired as error:
-                wrong = str(error)[-40:]
-            if wrong:
+                problem = str(error)[-40:]
+            if problem:
                 faults += 1
-                say(f"FAULT: {name}, {engine}: {wrong}")
+                say(f"FAULT: {name}, {engine}: {problem}")
     return faults
 
 

@@ -1,13 +1,14 @@
-"""Faults: each system call that each public operation makes on a store fails, one at a time, with each errno.
+"""System call faults: each call that a public operation makes on a store fails, one at a time, with each errno.
 
     python tests/torture/faults.py [--short] [--only TEXT]     a sample; the operations with TEXT in their name
 
-strace injects the errors; a full tmpfs, a read-only one (both as root), RLIMIT_FSIZE and RLIMIT_NOFILE give real ones.
-Then: the caller got an OSError or StateError that names a file of the store, the document is the old one (the new if
-the error is a `DurabilityError`), nothing is left behind, no lock is held, no descriptor leaked, the next save works.
+strace injects the errors; a full tmpfs, a read-only one (both as root), RLIMIT_FSIZE and RLIMIT_NOFILE cause real ones.
+Then the caller must get an OSError or StateError that names a file of the store; the document must be the old one (the
+new one after a `DurabilityError`); no file may be left behind, no lock held, no descriptor leaked; and the next save
+must work.
 
-Not done: a failing `close`, since strace would leave the descriptor open, which Linux never does; short reads. Short
-writes are real but made in the process: `os.write` and `os.writev` are given less than it was asked for.
+Not covered: a failing `close`, since strace would leave the descriptor open, which Linux never does; short reads. Short
+writes are real but made in the process: `os.write` and `os.writev` write less than the caller passes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent))  # which -P leaves out
+sys.path.append(str(Path(__file__).parent))  # -P leaves out the script's directory
 
 from injection import PAGE, Call, CannotTraceError, Fault, Run, run
 from operations import OPERATIONS, Operation, build_world
@@ -37,19 +38,19 @@ ERRORS = ["EIO", "ENOSPC", "EACCES", "EMFILE", "EINTR"]
 MORE_ERRORS = {"flock": ["ENOLCK", "EAGAIN"], "link": ["EPERM", "EMLINK"], "fsync": ["EDQUOT"]}
 MORE_ERRORS |= {"write": ["EDQUOT"], "writev": ["EDQUOT"], "utimensat": ["EPERM"]}
 RESTARTED = {"open", "openat", "read", "write", "writev", "fsync", "flock"}  # Python repeats them after EINTR (PEP 475)
-Failures = defaultdict[tuple[str, str], list[tuple[Fault, list[str]]]]  # alike ones together
+Failures = defaultdict[tuple[str, str], list[tuple[Fault, list[str]]]]  # similar ones together
 CACHE = "/.oxios_state/cache"
 LIBRARY = os.path.dirname(oxios_state.__file__)
 SAMPLE = 20  # faults for each operation in the short form
 
 
 def plan(calls: list[Call]) -> Iterator[Fault]:
-    """Each call alone; with all that follow of its name; with the removal of the temporary; and what is real."""
+    """Yield the faults: each call alone, with all later ones, with the temporary's removal; and real ones."""
     for call in calls:
         where = f"{call.name} no. {call.number} ({call.target})"
         for error in [*ERRORS, *MORE_ERRORS.get(call.name, [])]:
             yield Fault(f"{error} in {where}", call, (f"{call.name}:error={error}:when={call.number}",))
-        # For locks what AppArmor and SELinux answer where locking is not allowed.
+        # For locks, the error of AppArmor and SELinux where they forbid locking.
         error = "EACCES" if call.name == "flock" else "EIO"
         yield Fault(f"{error} from {where} on", call, (f"{call.name}:error={error}:when={call.number}+",))
         if "RANDOM.tmp" in call.target and call.name in {"write", "writev", "fsync", "rename", "flock"}:
@@ -63,29 +64,29 @@ def plan(calls: list[Call]) -> Iterator[Fault]:
         yield Fault("a read-only tmpfs", real="read-only")
 
 
-def judge(operation: Operation, fault: Fault, seen: Run, normal: Run) -> Iterator[str]:
-    """Say what is wrong with what was seen; *normal* is what is seen without a fault."""
-    outcome = seen.outcome
+def judge(operation: Operation, fault: Fault, faulty: Run, normal: Run) -> Iterator[str]:
+    """Yield the problems of a run under a fault, compared with the *normal* run without one."""
+    outcome = faulty.outcome
     if outcome is None:
         yield "it hangs"
         return
     if fault.injections and not any(
         call.injected and fault.call and (call.name, call.target) == (fault.call.name, fault.call.target)
-        for call in seen.calls
+        for call in faulty.calls
     ):
-        yield f"the fault hit another call: {[call for call in seen.calls if call.injected]}"
-    if seen.left and not may_leave(fault):
-        yield f"left behind: {seen.left}"
-    yield from (f"the lock is held: {name}" for name in seen.held)
-    yield from seen.later
+        yield f"the fault hit another call: {[call for call in faulty.calls if call.injected]}"
+    if faulty.left and not may_leave(fault):
+        yield f"left behind: {faulty.left}"
+    yield from (f"the lock is held: {name}" for name in faulty.held)
+    yield from faulty.later
     if outcome.leaked > 0:
         yield f"{outcome.leaked} descriptors leaked"
-    yield from judge_files(operation, seen, normal)
-    yield from judge_error(operation, fault, seen, normal) if outcome.error else judge_result(fault, seen, normal)
+    yield from judge_files(operation, faulty, normal)
+    yield from judge_error(operation, fault, faulty, normal) if outcome.error else judge_result(fault, faulty, normal)
 
 
 def may_leave(fault: Fault) -> bool:
-    """Whether a temporary may stay for the next prune: it could not be removed, or not be locked."""
+    """Return whether a temporary may stay for the next prune, as it could not be removed or locked."""
     return (
         fault.call is not None
         and "RANDOM.tmp" in fault.call.target
@@ -93,85 +94,88 @@ def may_leave(fault: Fault) -> bool:
     )
 
 
-def judge_files(operation: Operation, seen: Run, normal: Run) -> Iterator[str]:
-    failed = seen.outcome is not None and seen.outcome.error is not None
-    for path in sorted({*seen.before, *seen.after, *normal.after}):
+def judge_files(operation: Operation, faulty: Run, normal: Run) -> Iterator[str]:
+    failed = faulty.outcome is not None and faulty.outcome.error is not None
+    for path in sorted({*faulty.before, *faulty.after, *normal.after}):
         if path.endswith(".gitignore") and failed:
-            continue  # what counts is that the next save mends it
-        if CACHE in path and path not in seen.after:
-            continue  # never the truth
-        if seen.after.get(path) not in (seen.before.get(path), normal.after.get(path)):
-            yield f"neither old nor new: {path}: {seen.after.get(path)!r:.80}"
+            continue  # the next save mends it, which is checked elsewhere
+        if CACHE in path and path not in faulty.after:
+            continue  # a cache is disposable
+        if faulty.after.get(path) not in (faulty.before.get(path), normal.after.get(path)):
+            yield f"neither old nor new: {path}: {faulty.after.get(path)!r:.80}"
     if operation.keeps_all:
-        replaced = seen.before.get(f"BASE/{operation.replaces}")
-        if lost := contents(seen.before) - contents(seen.after) - {replaced}:
+        replaced = faulty.before.get(f"BASE/{operation.replaces}")
+        if lost := contents(faulty.before) - contents(faulty.after) - {replaced}:
             yield f"lost: {lost!r:.200}"
 
 
-def judge_error(operation: Operation, fault: Fault, seen: Run, normal: Run) -> Iterator[str]:
-    assert seen.outcome is not None
-    error = seen.outcome.error
+def judge_error(operation: Operation, fault: Fault, faulty: Run, normal: Run) -> Iterator[str]:
+    assert faulty.outcome is not None
+    error = faulty.outcome.error
     repeated = fault.call is not None and fault.call.name in RESTARTED and "(directory)" not in fault.call.target
     if (fault.label.startswith("EINTR") and repeated) or is_needless(fault) or fault.real == "short writes":
         yield "it should have succeeded"
     if not isinstance(error, OSError | StateError):
         yield f"{type(error).__name__} is neither an OSError nor a StateError"
-    if not any(place in str(error) for place in (seen.base, LIBRARY)):  # which is read when first needed
+    # A module of the library that is imported late may be unreadable, too.
+    if not any(place in str(error) for place in (faulty.base, LIBRARY)):
         yield f"the error names no file: {error}"
     saved = isinstance(error, DurabilityError)
-    if operation.atomic and documents(seen.after) != documents(normal.after if saved else seen.before):
+    if operation.atomic and documents(faulty.after) != documents(normal.after if saved else faulty.before):
         yield f"{'not done' if saved else 'done'}, though the error says otherwise"
 
 
-def judge_result(fault: Fault, seen: Run, normal: Run) -> Iterator[str]:
-    assert seen.outcome is not None
+def judge_result(fault: Fault, faulty: Run, normal: Run) -> Iterator[str]:
+    assert faulty.outcome is not None
     assert normal.outcome is not None
-    if is_reported(seen, normal) and not is_needless(fault):
+    if is_reported(faulty, normal) and not is_needless(fault):
         return
-    if documents(seen.after) != documents(normal.after):
+    if documents(faulty.after) != documents(normal.after):
         yield "it did not do what it should, silently"
-    # A temporary file that cannot be looked at is left for the next check.
-    if seen.outcome.result != normal.outcome.result and not (fault.call and fault.call.target.endswith(".tmp")):
-        yield f"another result, silently: {seen.outcome.result!r:.200}"
+    # A temporary file that cannot be examined is left for the next check.
+    if faulty.outcome.result != normal.outcome.result and not (fault.call and fault.call.target.endswith(".tmp")):
+        yield f"another result, silently: {faulty.outcome.result!r:.200}"
 
 
-def is_reported(seen: Run, normal: Run) -> bool:
-    """Whether what could not be done for one file was said: in the log, or by `check` as a problem."""
-    assert seen.outcome is not None
+def is_reported(faulty: Run, normal: Run) -> bool:
+    """Return whether a failure for a single file was reported: in the log, or as a problem from `check`."""
+    assert faulty.outcome is not None
     assert normal.outcome is not None
-    return seen.outcome.log != normal.outcome.log or "unreadable" in seen.outcome.result
+    return faulty.outcome.log != normal.outcome.log or "unreadable" in faulty.outcome.result
 
 
 def is_needless(fault: Fault) -> bool:
-    """Whether no operation fails, or gives something else, for want of what fails: of times and of caches."""
+    """Return whether operations can do without the failing call: those on times and caches."""
     alone = not any(injection.endswith("+") for injection in fault.injections)
     return alone and fault.call is not None and (fault.call.name == "utimensat" or CACHE in fault.call.target)
 
 
-def contents(found: dict[str, str]) -> set[str | None]:
+def contents(files: dict[str, str]) -> set[str | None]:
     unlike = ("reason.json", ".gitignore")
-    return {content for path, content in found.items() if not (path.endswith(unlike) or CACHE in path)}
+    return {content for path, content in files.items() if not (path.endswith(unlike) or CACHE in path)}
 
 
-def documents(found: dict[str, str]) -> dict[str, str]:
-    return {path: content for path, content in found.items() if "/.oxios_state/" not in path}
+def documents(files: dict[str, str]) -> dict[str, str]:
+    return {path: content for path, content in files.items() if "/.oxios_state/" not in path}
 
 
-def ending(seen: Run, normal: Run) -> str:
-    if seen.outcome is None:
+def ending(faulty: Run, normal: Run) -> str:
+    if faulty.outcome is None:
         return "hangs"
-    if seen.outcome.error is not None:
-        return type(seen.outcome.error).__name__
-    return "reported" if is_reported(seen, normal) else "succeeded"
+    if faulty.outcome.error is not None:
+        return type(faulty.outcome.error).__name__
+    return "reported" if is_reported(faulty, normal) else "succeeded"
 
 
 def attempt(world: Path, number: int, fault: Fault, normal: Run | None) -> tuple[Run, str, list[str]]:
-    """Run in a worker: give what was seen, how it ended, and what is wrong with it."""
-    seen = run(world, OPERATIONS[number], fault)
-    problems = list(judge(OPERATIONS[number], fault, seen, normal or seen))
-    if problems and seen.outcome is not None and seen.outcome.error is not None:
-        problems.append(f"{type(seen.outcome.error).__name__}: {seen.outcome.error}\n      at {seen.outcome.where}")
-    return seen, ending(seen, normal or seen), problems
+    """Run in a worker; return the run, how it ended, and its problems."""
+    faulty = run(world, OPERATIONS[number], fault)
+    problems = list(judge(OPERATIONS[number], fault, faulty, normal or faulty))
+    if problems and faulty.outcome is not None and faulty.outcome.error is not None:
+        problems.append(
+            f"{type(faulty.outcome.error).__name__}: {faulty.outcome.error}\n      at {faulty.outcome.where}"
+        )
+    return faulty, ending(faulty, normal or faulty), problems
 
 
 def main() -> int:
@@ -206,18 +210,18 @@ def main() -> int:
             if arguments.short:
                 faults = random.Random(1).sample(faults, min(len(faults), SAMPLE))
             tasks = [pool.submit(attempt, world, number, fault, normal) for fault in faults]
-            here: Counter[str] = Counter()
-            for fault, (seen, end, problems) in zip(faults, (task.result() for task in tasks), strict=True):
-                here[end] += 1
-                totals.update({"real" if fault.real else "injected": 1, "left": len(seen.left)})
+            counts: Counter[str] = Counter()
+            for fault, (faulty, end, problems) in zip(faults, (task.result() for task in tasks), strict=True):
+                counts[end] += 1
+                totals.update({"real" if fault.real else "injected": 1, "left": len(faulty.left)})
                 if problems:
                     alike = re.sub(r"/\S+/state|\d+", "", problems[0])
                     failures[operation.name, alike + (fault.call.target if fault.call else "")].append(
                         (fault, problems)
                     )
             totals["calls"] += len(normal.calls)
-            ends += here
-            print(f"{operation.name:36} {len(normal.calls):5} {len(faults):6}  {describe(here)}", flush=True)
+            ends += counts
+            print(f"{operation.name:36} {len(normal.calls):5} {len(faults):6}  {describe(counts)}", flush=True)
     report(failures)
     print(f"\n{totals['calls']} system calls; {totals['injected']} faults injected, {totals['real']} real ones:")
     print(f"  {describe(ends)}")

@@ -1,4 +1,4 @@
-"""Whether threads ran at the same time: said in a torture's report, for its figures to be of what they seem to be."""
+"""State of the GIL, for a torture's report: it shows whether threads could run at the same time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sysconfig
 
 
 def state() -> str:
-    """Say whether there is a GIL, in words.
+    """Return the interpreter's version and whether it runs with the GIL.
 
     Raises:
-        RuntimeError: If it is on in a build that can do without: an extension, or the environment, has switched it on.
+        RuntimeError: If the GIL is on in a free-threaded build: an extension, or the environment, has switched it on.
     """
     is_on = getattr(sys, "_is_gil_enabled", lambda: True)()
     if is_on and sysconfig.get_config_var("Py_GIL_DISABLED"):

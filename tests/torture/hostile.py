@@ -1,9 +1,9 @@
 """Hostile files, with both JSON engines: ``python tests/torture/hostile.py [--short] [--seed N]``.
 
-Every truncation and every bit flip of the kernel's files, mutations that coverage guides, and what ``exhausting.py``
-makes, which it runs too. Each is either refused with CorruptStateError or loads, saves and loads as what it says; both
-engines give the same value or the same words; and no file keeps the store from the others. At last what
-``hostile_cache.py`` makes of the cache of summaries.
+The files are every truncation and every bit flip of the kernel's files, mutations guided by coverage, and those of
+``exhausting.py``, which also runs. Each is either refused with CorruptStateError, or keeps its meaning through loading,
+saving and loading again. Both engines give the same value or the same message, and no file makes the others
+inaccessible. Last come the hostile caches of summaries from ``hostile_cache.py``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def fault(text: str) -> None:
 
 
 class HangError(BaseException):
-    """Not an Exception, for nothing in the library to take it for one."""
+    """A call took too long. It is not an Exception, so that the library does not catch it."""
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def deadline(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-# One file's bytes, judged.
+# Judging the bytes of one file
 
 
 def number(literal: str) -> int | float:
@@ -81,14 +81,14 @@ def number(literal: str) -> int | float:
 
 
 def moment(text: str) -> str:
-    """Give a timestamp in UTC with nine digits."""
+    """Return a timestamp in UTC with nine digits."""
     fraction = re.search(r"\.(\d+)", text)
     whole = datetime.fromisoformat(re.sub(r"\.\d+", "", text).upper()).astimezone(UTC)
     return f"{whole.isoformat()}.{(fraction[1] if fraction else '')[:9]:0<9}"
 
 
 def normalise(value: dict[str, Any], *moments: str, **defaults: Any) -> None:
-    """Have the keys that may be absent, the known keys in one order before all others, and timestamps in one form."""
+    """Add the optional keys, sort the known keys before all others, and give timestamps one form."""
     for key in moments:
         value[key] = moment(value[key])
     known = {key: value.pop(key, defaults.get(key)) for key in sorted((value.keys() & KNOWN) | defaults.keys())}
@@ -98,7 +98,7 @@ def normalise(value: dict[str, Any], *moments: str, **defaults: Any) -> None:
 
 
 def meaning(raw: bytes, *, session: bool) -> str:
-    """Say what a document says, by the standard library alone: what loading and saving must not change."""
+    """Return a document's meaning, by the standard library alone: loading and saving must not change it."""
     document = json.loads(raw, parse_int=number)
     if session:
         normalise(document, "created_at", "updated_at", **json.loads(ABSENT))
@@ -118,7 +118,7 @@ def _encode_session(session: Session, path: Path) -> bytes:
 
 
 def outcome(raw: bytes, path: Path, *, session: bool) -> tuple[str, object]:
-    """Load, save and load again; and ask the check."""
+    """Load, save and load again, and check the document for the kernel; return the result."""
     load: Callable[[bytes, Path], Any] = codec.decode_session if session else json_text.decode
     save: Callable[[Any, Path], bytes] = _encode_session if session else codec.encode_json
     if markdown := path.suffix == ".md":
@@ -143,14 +143,14 @@ def outcome(raw: bytes, path: Path, *, session: bool) -> tuple[str, object]:
 
 
 def judge(raw: bytes, path: Path, *, session: bool = True) -> None:
-    """Count what both engines find: refused, unsafe or read."""
+    """Count the outcome of a file (refused, unsafe or read), which must be the same with both engines."""
     outcomes = {}
     for name, engine in ENGINES.items():
         json_text._orjson = engine  # as if it were installed, or not
         try:
             with deadline(10):
                 outcomes[name] = outcome(raw, path, session=session)
-        except (Exception, HangError) as error:  # noqa: BLE001  # whatever it is, it is a fault
+        except (Exception, HangError) as error:  # noqa: BLE001  # any error is a fault
             fault(f"{name}: {path.name}: {type(error).__name__}: {error}: {raw[:300]!r}")
             outcomes[name] = "fault", None
     json_text._orjson = INSTALLED
@@ -190,11 +190,11 @@ def cut_and_flip(rng: random.Random, flips: float) -> None:
                 judge(flip(raw, bit), path, session=session)
 
 
-# Mutations that coverage guides.
+# Mutations guided by coverage
 
 
 def fuzz(rng: random.Random, seconds: float) -> None:
-    """Mutate, and keep what runs a line of the library, or of the code that cattrs makes, that nothing ran before."""
+    """Mutate, and keep mutations that run new lines of the library, or of the code that cattrs generates."""
     corpus = [path.read_bytes() for path in sorted((KERNEL / "sessions").glob("*.json"))]
     package = os.path.dirname(oxios_state.__file__)
     seen: set[tuple[str, int]] = set()
@@ -219,7 +219,7 @@ def fuzz(rng: random.Random, seconds: float) -> None:
     say(f"  {runs} mutations, {len(corpus)} kept for the {len(seen)} lines that they reach")
 
 
-# A store full of such files.
+# A store full of hostile files
 
 
 def make_exhausting(directory: Path, size: int) -> None:
@@ -237,7 +237,7 @@ def exhaust(*, short: bool) -> None:
 
 
 def crowd(rng: random.Random) -> None:
-    """Have hostile files of all kinds, and what is no file, beside good sessions: these are listed and pruned."""
+    """List, check and prune good sessions beside hostile files of all kinds and beside other kinds of entries."""
     raw = (KERNEL / "sessions" / "typical.json").read_bytes()
     with tempfile.TemporaryDirectory() as directory:
         base = Path(directory)
@@ -248,7 +248,7 @@ def crowd(rng: random.Random) -> None:
         bad = [base / "sessions" / f"bad-{number}.json" for number in range(500)]
         for path in bad:
             path.write_bytes(raw[: rng.randrange(len(raw))] + rng.choice(TOKENS))
-        make_exhausting(base / "sessions", 1000)  # with the id x, which none of them has for its name
+        make_exhausting(base / "sessions", 1000)  # with the id x, which matches none of their names
         bad += (base / "sessions").glob("special-*")
         kinds: list[Callable[[Path], object]] = [os.mkfifo, os.mkdir, lambda path: path.symlink_to(path)]
         for number, make in enumerate(kinds):
@@ -271,14 +271,14 @@ def crowd(rng: random.Random) -> None:
 
 
 def spoil(rng: random.Random, seconds: float) -> None:
-    """Have hostile caches of summaries."""
+    """List sessions with hostile caches of summaries."""
     for tester, raw, judge_cache in damage_caches(rng, seconds):
         try:
             with deadline(10):
-                wrong = list(judge_cache())
-        except (Exception, HangError) as error:  # noqa: BLE001  # whatever it is, it is a fault
-            wrong = [f"{type(error).__name__}: {error}"]
-        for problem in wrong:
+                problems = list(judge_cache())
+        except (Exception, HangError) as error:  # noqa: BLE001  # any error is a fault
+            problems = [f"{type(error).__name__}: {error}"]
+        for problem in problems:
             fault(f"cache: {problem:.200}: {raw[:300]!r}")
         counts.update(tester.counts)
         tester.counts.clear()

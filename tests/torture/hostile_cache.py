@@ -1,8 +1,8 @@
-"""Hostile caches of summaries, for ``hostile.py``: a list is what it would be without, and the next cache is good.
+"""Hostile caches of summaries, for ``hostile.py``: the list stays correct, and the next cache is valid.
 
-Every truncation, bit flips, random bytes; rows that were changed, under a digest that is right; and what is no file in
-the place of the cache or of its directory. Rows that are well made and belong to the files as they are count, whatever
-they say: who can write there can write the sessions, too.
+The caches are every truncation, bit flips, random bytes, changed rows under a correct digest, and other kinds of
+entries in the place of the cache or its directory. A well-formed row with the identity of the current file counts,
+whatever its values: whoever can write the cache can write the sessions, too.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _PLACES: dict[str, Callable[[Path, Path], object]] = {
 
 
 class CacheTester:
-    """A store, what its list is, and the cache that it wrote."""
+    """A store, its correct list, and the cache that it wrote."""
 
     def __init__(self, base: Path) -> None:
         self.base = base
@@ -61,21 +61,21 @@ class CacheTester:
         self.counts: Counter[str] = Counter()
 
     def judge(self, raw: bytes) -> Iterator[str]:
-        """Say what is wrong with what is listed when the cache is *raw*."""
+        """Yield the problems of listing with *raw* as the cache."""
         self.cache.write_bytes(raw)
-        wanted = dict(self.truth)
+        expected = dict(self.truth)
         rows = rows_of(raw)
         for name, identity, count, user, seed, project, title, created, updated in rows or []:
             if self.identities.get(name) == identity:
                 times = timestamps.parse(created), timestamps.parse(updated)
-                wanted[name] = SessionSummary(name[:-5], user, count, seed, project, title, *times)
+                expected[name] = SessionSummary(name[:-5], user, count, seed, project, title, *times)
         self.counts["ignored" if rows is None else "believed"] += 1
         store = StateStore(self.base)
         for turn in ("first", "second"):
-            found = store.list_sessions()
-            if {f"{summary.id}.json": summary for summary in found} != wanted or len(found) != len(wanted):
-                yield f"the {turn} list is another: {found}"
-            if found != sorted(sorted(found, key=lambda x: x.id), key=lambda x: x.updated_at, reverse=True):
+            listed = store.list_sessions()
+            if {f"{summary.id}.json": summary for summary in listed} != expected or len(listed) != len(expected):
+                yield f"the {turn} list is another: {listed}"
+            if listed != sorted(sorted(listed, key=lambda x: x.id), key=lambda x: x.updated_at, reverse=True):
                 yield f"the {turn} list is out of order"
         if rows is None and self.cache.read_bytes() != self.valid:
             yield "the cache was not written anew"
@@ -83,7 +83,7 @@ class CacheTester:
             yield "something is left"
 
     def judge_place(self, path: Path, make: Callable[[Path, Path], object], outside: Path) -> Iterator[str]:
-        """Say what is wrong with what is listed when something else is where the cache, or its directory, is."""
+        """Yield the problems of listing with another kind of entry in the place of the cache or its directory."""
         before = sorted(outside.rglob("*"))
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         make(path, outside)
@@ -107,7 +107,7 @@ def signed(body: bytes) -> bytes:
 
 
 def rows_of(raw: bytes) -> list[Any] | None:
-    """Read the rows by other means than the library does; None if there is anything wrong with any of them."""
+    """Parse the rows independently of the library; return None if any row is invalid."""
     header, _, body = raw.partition(b"\n")
     if header + b"\n" + body != signed(body):
         return None
@@ -178,17 +178,17 @@ def hostile_caches(tester: CacheTester, rng: random.Random, seconds: float) -> I
 def damage_caches(
     rng: random.Random, seconds: float
 ) -> Iterator[tuple[CacheTester, bytes, Callable[[], Iterator[str]]]]:
-    """Give a judgement for each hostile cache, to be asked for."""
+    """Yield, for each hostile cache, its tester, its bytes or place, and a function that lists its problems."""
     ticks = revisions._TICK, revisions._COARSE_TICK
-    revisions._TICK = revisions._COARSE_TICK = -(2**62)  # what was written just now goes into the cache at once
+    revisions._TICK = revisions._COARSE_TICK = -(2**62)  # a file written just now goes into the cache at once
     try:
         with tempfile.TemporaryDirectory() as directory:
             outside = Path(directory, "outside")
             outside.mkdir()
             tester = CacheTester(Path(directory, "state"))
             for path in (tester.cache, tester.cache.parent):
-                for what, make in _PLACES.items():
-                    place = f"{path.name}: {what}".encode()
+                for entry, make in _PLACES.items():
+                    place = f"{path.name}: {entry}".encode()
                     yield tester, place, partial(tester.judge_place, path, make, outside)
             for raw in hostile_caches(tester, rng, seconds):
                 yield tester, raw, partial(tester.judge, raw)

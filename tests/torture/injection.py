@@ -1,8 +1,8 @@
-"""One operation under one fault: what `faults.py` runs, and sees of it, but does not judge.
+"""One operation under one fault: `faults.py` runs it and judges the result.
 
-A forked child prepares the operation and waits; strace attaches to that thread alone, and makes the Nth call of a name
-fail; the child goes on. What was left behind is looked at from outside while the child lives, then by another thread of
-it, so that a lock that stayed held, in the process or between processes, shows.
+A forked child prepares the operation and waits. strace attaches to that thread alone and makes the Nth call of a name
+fail; then the child goes on. Its files are examined from outside while the child lives, and then by another of its
+threads, so that a lock still held, in the process or between processes, is noticed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _MEMORY = Path("/dev/shm")  # syncing costs nothing there
 
 
 class CannotTraceError(Exception):
-    """strace is not allowed to attach."""
+    """strace may not attach."""
 
 
 @attrs.frozen
@@ -60,7 +60,7 @@ class Call:
 
 @attrs.frozen
 class Fault:
-    """What goes wrong: calls that strace fails, or something real."""
+    """A fault: calls that strace makes fail, or a real shortage."""
 
     label: str
     call: Call | None = None
@@ -71,7 +71,7 @@ class Fault:
 
 @attrs.define
 class Outcome:
-    """What the child tells about its operation."""
+    """The child's report of its operation."""
 
     error: BaseException | None
     where: str
@@ -82,10 +82,10 @@ class Outcome:
 
 @attrs.frozen
 class Run:
-    """What is seen of an operation under a fault; documents have no times and no random names in them."""
+    """The observations of an operation under a fault; times and random names in documents are masked."""
 
     base: str
-    outcome: Outcome | None  # None if it hangs
+    outcome: Outcome | None  # None if the operation hangs
     before: dict[str, str]
     after: dict[str, str] = attrs.field(factory=dict)
     left: list[str] = attrs.field(factory=list)
@@ -150,15 +150,15 @@ def _run(home: Path, base: Path, operation: Operation, fault: Fault) -> Run:
 
 
 def snapshot(base: Path) -> dict[str, str]:
-    """Read all documents, this library's own files but for locks and temporaries, and each row of a cache."""
-    found: dict[str, str] = {}
+    """Return all documents, the library's own files except locks and temporaries, and each row of a cache."""
+    files: dict[str, str] = {}
     for path in base.rglob("*"):
-        unlike = path.suffix in {".lock", ".turn"} or path.name == ".filler" or _TEMPORARY.fullmatch(path.name)
+        is_skipped = path.suffix in {".lock", ".turn"} or path.name == ".filler" or _TEMPORARY.fullmatch(path.name)
         if path.name == "summaries.json":
-            found |= {_plain(f"{path}/{name}", base): text for name, text in _rows(path)}
-        elif path.is_file() and not unlike:
-            found[_plain(str(path), base)] = _plain(path.read_text(), base)
-    return found
+            files |= {_plain(f"{path}/{name}", base): text for name, text in _rows(path)}
+        elif path.is_file() and not is_skipped:
+            files[_plain(str(path), base)] = _plain(path.read_text(), base)
+    return files
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str]]:
@@ -174,7 +174,7 @@ def _plain(text: str, base: Path) -> str:
     return _TIMESTAMP.sub("TIME", _RANDOM.sub("RANDOM", text.replace(str(base), "BASE")))
 
 
-# In the child.
+# In the child
 
 
 def _child(base: Path, operation: Operation, fault: Fault, link: Connection) -> None:
@@ -183,7 +183,7 @@ def _child(base: Path, operation: Operation, fault: Fault, link: Connection) -> 
     handler.emit = lambda record: log.append(_plain(record.getMessage(), base))  # type: ignore[method-assign]
     logging.getLogger("oxios_state").addHandler(handler)
     logging.getLogger("oxios_state").propagate = False
-    # What is called is not to depend on how quick this is: whether a file is trusted, how long a prune holds a lock.
+    # The calls must not depend on speed: on whether a new file is trusted, and how long a prune holds a lock.
     revisions._TICK = revisions._COARSE_TICK = -(2**62)
     pruning._MAX_HOLD = PATIENCE
     store = StateStore(base, lock_timeout=PATIENCE / 2)
@@ -196,10 +196,10 @@ def _child(base: Path, operation: Operation, fault: Fault, link: Connection) -> 
     outcome = Outcome(None, "", "", log, 0)
     try:
         outcome.result = _plain(str(act()), base)
-    except BaseException as error:  # noqa: BLE001  what it is, is the question
+    except BaseException as error:  # noqa: BLE001  any error is an outcome
         outcome.error, outcome.where = error, " < ".join(_frames(error))
     undo()
-    # From here on in a thread that strace does not see.
+    # The rest runs in a thread that strace does not follow.
     thread = threading.Thread(target=_tell, args=[store, link, outcome, descriptors])
     thread.start()
     thread.join()
@@ -219,10 +219,10 @@ def _tell(store: StateStore, link: Connection, outcome: Outcome, descriptors: in
 
 
 def _frames(error: BaseException) -> list[str]:
-    """Say where in the library it, or what it hides, was raised: the innermost first."""
-    found = [f for f in traceback.extract_tb(error.__traceback__) if "oxios_state/" in f.filename]
+    """Return the library's frames that raised the error, or the one that it hides: the innermost first."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "oxios_state/" in f.filename]
     hidden = error.__cause__ or error.__context__
-    return (_frames(hidden) if hidden else []) or [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in found[::-1]]
+    return (_frames(hidden) if hidden else []) or [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames[::-1]]
 
 
 def _break_inside(fault: Fault) -> Callable[[], object]:
@@ -241,7 +241,7 @@ def _break_inside(fault: Fault) -> Callable[[], object]:
     return lambda: None
 
 
-# From outside.
+# From outside
 
 
 def _attach(pid: int, trace: Path, fault: Fault) -> subprocess.Popen[str]:
@@ -256,14 +256,14 @@ def _attach(pid: int, trace: Path, fault: Fault) -> subprocess.Popen[str]:
 
 
 def _read_trace(trace: Path, base: Path) -> Iterator[Call]:
-    seen: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()
     for line in trace.read_text().splitlines():
         name = line.partition("(")[0]
-        seen[name] += 1
+        numbers[name] += 1
         if paths := re.findall(re.escape(str(base)) + r'[^"<>]*', line):
             target = " -> ".join(paths) if name == "rename" else paths[0]
             target += " (directory)" if "O_DIRECTORY" in line else ""
-            yield Call(name, seen[name], _plain(target, base), injected=line.endswith("(INJECTED)"))
+            yield Call(name, numbers[name], _plain(target, base), injected=line.endswith("(INJECTED)"))
 
 
 def _break_outside(base: Path, fault: Fault) -> Callable[[], object]:
@@ -290,7 +290,7 @@ def _is_held(path: Path) -> bool:
 
 
 def _save_next(base: Path) -> Iterator[str]:
-    """Save from another process, after the child saved and pruned."""
+    """Save from another process after the child has saved and pruned, and yield the problems."""
     if left := [path for path in base.rglob("*.tmp") if _TEMPORARY.fullmatch(path.name)]:
         yield f"the next prune did not sweep {left}"
     ignore = base / ".oxios_state" / ".gitignore"

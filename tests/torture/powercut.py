@@ -1,15 +1,15 @@
-"""Cut the power at every moment of a save, an edit, a delete, a prune and a quarantine, and look at what is left.
+"""Cut the power at every moment of a save, an edit, a delete, a prune and a quarantine, and check the files left.
 
     python tests/torture/powercut.py [--short] [--peers]
 
-Each scenario runs once, under strace. From its system calls all the states are made that a file system may hold when
-the power goes before, between or after them (see `powercut_model`), each as a real directory, and the store is opened
-on it: every document is the old one or the new one, what was acknowledged is there, nothing else is hurt, and the store
-works on. Then the same is done to the library with a fault put into it, which must be found.
+Each scenario runs once, under strace. Its system calls determine all states that a file system may have when the power
+goes before, between or after them (see `powercut_model`). Each state is built as a real directory, and the store is
+opened on it: every document is the old one or the new one, acknowledged changes are there, no other document is hurt,
+and the store works on. Then the same is done to the library with a fault put into it, which must be found.
 
-What stands in parentheses in the tables is reported and not counted: no document is hurt by it.
+Kinds in parentheses in the tables are reported but not counted: they hurt no document.
 
-The exit status is 1 if the library leaves a bad state where it promises none, or a fault is not found.
+The exit status is 1 if the library leaves a bad state in spite of a promise, or if a fault is not found.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ _NOT_PROMISED: set[str] = set()
 
 
 class Subject(Protocol):
-    """Something that keeps documents in files."""
+    """A store that keeps documents in files."""
 
     def prepare(self, root: Path) -> None: ...
     def work(self, root: Path) -> Iterator[None]: ...
     def read(self, root: Path) -> Documents: ...
-    def problems(self, root: Path, found: Documents, wanted: Documents) -> Iterator[str]: ...
+    def problems(self, root: Path, recovered: Documents, expected: Documents) -> Iterator[str]: ...
 
 
 class Job(NamedTuple):
-    """One run of a scenario, looked at under some rules."""
+    """One run of a scenario, judged under some rules."""
 
     scenario: str
     rules: tuple[str, ...]
@@ -65,7 +65,7 @@ class Job(NamedTuple):
 
 
 def examine(job: Job, scratch: Path) -> Json:
-    """Run a scenario and count, for each rule, the cuts, the states and the bad ones by kind, with an example."""
+    """Run a scenario; return, for each rule, the numbers of cuts, states and bad states by kind, and an example."""
     subject, root, marks = job.subject(), scratch / "root", scratch / "marks"
     root.mkdir()
     subject.prepare(root)
@@ -89,7 +89,7 @@ def examine(job: Job, scratch: Path) -> Json:
 
 
 def _acknowledged(disk: Disk, calls: list[Call], after: State) -> Iterator[State]:
-    """Give what there was at each acknowledgement, and see that the model knows what the program did."""
+    """Yield the state at each acknowledgement, and check that the model agrees with the real files."""
     for call in calls:
         disk.apply(call)
         if call.name == "mark":
@@ -101,7 +101,7 @@ def _acknowledged(disk: Disk, calls: list[Call], after: State) -> Iterator[State
 def _count(
     subject: Subject, disk: Disk, calls: list[Call], history: list[Documents], root: Path, *, durable: bool
 ) -> Json:
-    looked: dict[State, tuple[Documents | None, list[str]]] = {}
+    readings: dict[State, tuple[Documents | None, list[str]]] = {}
     judged: dict[tuple[State, int], set[str]] = {}
     cuts = acknowledged = 0
     for call in [None, *calls]:
@@ -111,11 +111,11 @@ def _count(
         acknowledged += call is not None and call.name == "mark"
         for state in disk.states():
             if (state, acknowledged) not in judged:
-                if state not in looked:
-                    looked[state] = _look(subject, state, root, history[-1])
-                found, problems = looked[state]
+                if state not in readings:
+                    readings[state] = _look(subject, state, root, history[-1])
+                recovered, problems = readings[state]
                 allowed = history[acknowledged if durable else 0 : acknowledged + 2]
-                wrong = [] if found is None else _judge(found, allowed, history)
+                wrong = [] if recovered is None else _judge(recovered, allowed, history)
                 judged[state, acknowledged] = set(wrong) or set(problems)
     bad = {key: kinds for key, kinds in judged.items() if any(not kind.startswith("(") for kind in kinds)}
     kinds = Counter(kind for kinds in judged.values() for kind in kinds)
@@ -124,30 +124,30 @@ def _count(
     return {"cuts": cuts, "states": len(judged), "bad": len(bad), "kinds": kinds, "example": shown}
 
 
-def _look(subject: Subject, state: State, root: Path, wanted: Documents) -> tuple[Documents | None, list[str]]:
-    found: Documents | None = None
+def _look(subject: Subject, state: State, root: Path, expected: Documents) -> tuple[Documents | None, list[str]]:
+    recovered: Documents | None = None
     problems: list[str] = []
     build(state, root)
     try:
-        found = subject.read(root)
-        problems += subject.problems(root, found, wanted)
-    except Exception as error:  # noqa: BLE001  # whatever a store raises says what is wrong with it
-        problems.append(f"{'unreadable' if found is None else 'raises'} ({type(error).__name__})")
+        recovered = subject.read(root)
+        problems += subject.problems(root, recovered, expected)
+    except Exception as error:  # noqa: BLE001  # any error of a store is a finding
+        problems.append(f"{'unreadable' if recovered is None else 'raises'} ({type(error).__name__})")
     shutil.rmtree(root)
-    return found, problems
+    return recovered, problems
 
 
-def _judge(found: Documents, allowed: list[Documents], history: list[Documents]) -> Iterator[str]:
+def _judge(recovered: Documents, allowed: list[Documents], history: list[Documents]) -> Iterator[str]:
     kept = set.intersection(*(set(documents.values()) for documents in allowed))
-    for key in {*found, *(key for documents in history for key in documents)}:
-        value = found.get(key)
+    for key in {*recovered, *(key for documents in history for key in documents)}:
+        value = recovered.get(key)
         if key.startswith("quarantined"):
-            continue  # that a copy is still there is no harm, and that it is lost is seen below
+            continue  # a copy that stays does no harm, and the loss of one shows below
         if value not in [documents.get(key) for documents in allowed]:
             undone = value in [documents.get(key) for documents in history]
             yield "gone" if value is None else "undone" if undone else "torn"
             kept -= {documents.get(key) for documents in history}
-    if not kept <= set(found.values()):
+    if not kept <= set(recovered.values()):
         yield "lost on the way"
 
 
@@ -157,17 +157,17 @@ def _brief(state: State) -> str:
 
 
 def _run(job: Job) -> Json:
-    """Examine in a process of its own: of a mutant, that is what it is imported by."""
+    """Examine in a process of its own, so that a mutant is the library that it imports."""
     with tempfile.TemporaryDirectory(prefix="powercut-", dir=_MEMORY if _MEMORY.is_dir() else None) as name:
         scratch, env = Path(name).resolve(), dict(os.environ)
         if job.mutant:
             put_in(job.mutant, Path(oxios_state.__file__).parent, scratch)
             env["PYTHONPATH"] = str(scratch)
         program = [sys.executable, __file__, "--job", json.dumps(job), str(scratch)]
-        done = subprocess.run(program, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{job}: {done.stderr[-3000:]}")
-    report: Json = json.loads(done.stdout)
+        result = subprocess.run(program, env=env, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(f"{job}: {result.stderr[-3000:]}")
+    report: Json = json.loads(result.stdout)
     return report
 
 
@@ -198,22 +198,22 @@ def _report_library(pool: ThreadPoolExecutor, *, short: bool) -> int:
         for rule in rules:
             kept = rule is JOURNAL or (rule is DATA_FIRST and not SCENARIOS[name].moves)
             judged.append((other[rule.name], kept and name not in _NOT_PROMISED))
-        strict, *shares = (_share(found, promised=promised) for found, promised in judged)
+        strict, *shares = (_share(tally, promised=promised) for tally, promised in judged)
         row = f"{name:16} {durable[POSIX.name]['cuts']:5} {strict:>8}    {other[JOURNAL.name]['cuts']:5}"
         row += "".join(f"{share:>17}" for share in shares)
-        kinds = sorted({kind for found, _ in judged for kind in found["kinds"]})
+        kinds = sorted({kind for tally, _ in judged for kind in tally["kinds"]})
         _say(f"{row}   {', '.join(kinds)}")
-        for found, promised in judged:
-            total += found["states"]
-            if promised and found["bad"]:
+        for tally, promised in judged:
+            total += tally["states"]
+            if promised and tally["bad"]:
                 failed += 1
-                _say(f"    BAD: {found['example']}")
+                _say(f"    BAD: {tally['example']}")
     _say(f"{total} states; {failed} promises are broken")
     return failed
 
 
-def _share(found: Json, *, promised: bool = True) -> str:
-    return f"{found['bad']}/{found['states']}{' ' if promised else '*'}"
+def _share(tally: Json, *, promised: bool = True) -> str:
+    return f"{tally['bad']}/{tally['states']}{' ' if promised else '*'}"
 
 
 def _report_mutants(pool: ThreadPoolExecutor, *, short: bool) -> int:
@@ -222,10 +222,10 @@ def _report_mutants(pool: ThreadPoolExecutor, *, short: bool) -> int:
     survived = 0
     _say(f"\n{'Fault put into the library':46} {'found in':16} {'bad':>9}   what")
     for job, report in zip(jobs, pool.map(_run, jobs), strict=True):
-        found = report[POSIX.name]
-        survived += not found["bad"]
-        what = ", ".join(sorted(found["kinds"])) if found["bad"] else "SURVIVED"
-        _say(f"{job.mutant:46} {job.scenario:16} {_share(found):>9}   {what}")
+        tally = report[POSIX.name]
+        survived += not tally["bad"]
+        kinds = ", ".join(sorted(tally["kinds"])) if tally["bad"] else "SURVIVED"
+        _say(f"{job.mutant:46} {job.scenario:16} {_share(tally):>9}   {kinds}")
     _say(f"{len(jobs) - survived} of {len(jobs)} faults are found")
     return survived
 
@@ -246,7 +246,7 @@ def _report_peers(pool: ThreadPoolExecutor) -> None:
     for name, strict, aside in zip(names, reports, reports[len(names) :], strict=False):
         figures = [strict[POSIX.name], strict[JOURNAL.name], aside[JOURNAL.name]]
         kinds = "; ".join(
-            ", ".join(f"{count} {kind}" for kind, count in sorted(found["kinds"].items())) or "-" for found in figures
+            ", ".join(f"{count} {kind}" for kind, count in sorted(tally["kinds"].items())) or "-" for tally in figures
         )
         _say(f"{name:28} {_share(figures[0]):>12} {_share(figures[1]):>9} {_share(figures[2]):>37}   {kinds}")
 

@@ -1,10 +1,10 @@
-"""What a file system may hold after a power cut.
+"""The states that a file system may have after a power cut.
 
-A `Disk` follows the system calls of a program, and gives after each the states that may be found when the power goes
-there. What POSIX promises is little: what was fsynced is there, and a rename is there or not.
+A `Disk` follows the system calls of a program, and yields after each the states that may be found if the power goes
+then. POSIX promises little: after an fsync the data is there, and a rename is there or not.
 
-- ``fsync`` of a file keeps its bytes, not its name; ``fsync`` of a directory keeps the names in it, not what they name.
-- A name that was made or removed and not synced is kept or lost, in any order; of two changes to one name the later
+- ``fsync`` of a file keeps its bytes, not its name; ``fsync`` of a directory keeps its names, not the files' bytes.
+- A name that was added or removed and not synced is kept or lost, in any order; of two changes to one name the later
   counts. A rename in one directory is one change, one across directories is two.
 - Each write that was not synced is lost, cut at half, whole, or there in length alone, as zeros.
 """
@@ -29,13 +29,13 @@ State = tuple[tuple[str, str, bytes | None], ...]
 
 
 class Rule(NamedTuple):
-    """What a file system promises beyond POSIX."""
+    """The promises of a file system beyond POSIX."""
 
     name: str
     keeps: str
-    data_first: bool = False  # what a kept rename or link names is whole
-    only_replacing: bool = False  # but only if it takes the place of another file
-    in_order: bool = False  # names are kept in the order of their changes, as a journal does
+    data_first: bool = False  # the file behind a kept rename or link is whole
+    only_replacing: bool = False  # but only if it replaces another file
+    in_order: bool = False  # names are kept in the order of their changes, as by a journal
 
 
 POSIX = Rule("POSIX", "nothing (POSIX)")
@@ -51,7 +51,7 @@ class _File:
     pending: list[tuple[int, int, bytes | None]] = field(default_factory=list)  # when, where; None truncates there
 
     def variants(self, whole_before: int) -> list[bytes]:
-        """What it may hold, if all that was written before that moment is there."""
+        """Return the possible contents, if all data written before *whole_before* is there."""
         contents = [self.durable]
         for when, offset, data in self.pending:
             kept = [_written(content, offset, data) for content in contents]
@@ -82,15 +82,15 @@ class _Change(NamedTuple):
     when: int
     directory: int
     names: dict[str, int | None]
-    lands: int | None = None  # the file whose data the rule may put first
+    lands: int | None = None  # the file whose data the rule may keep first
 
 
 class Disk:
-    """What a program's calls leave on a disk.
+    """The possible effects of a program's calls on a disk.
 
     Args:
-        root: The directory, as it was before the program ran: all of that lasts.
-        rule: What the file system promises.
+        root: The directory as it was before the program ran; all of it is durable.
+        rule: The promises of the file system.
     """
 
     def __init__(self, root: Path, rule: Rule) -> None:
@@ -115,7 +115,7 @@ class Disk:
         return inode
 
     def apply(self, call: Call) -> bool:
-        """Follow a call; say whether it matters to what a power cut leaves."""
+        """Follow a call; return whether it changes the states after a power cut."""
         self._now += 1
         name = call.name.removesuffix("at2").removesuffix("at") if call.name not in HARMLESS else call.name
         step = getattr(self, f"_do_{name}", None)
@@ -124,11 +124,11 @@ class Disk:
         return bool(step(call)) if step else False
 
     def live(self) -> State:
-        """What the program itself sees."""
+        """Return the state that the program itself sees."""
         return next(self._trees(self._live, dict.fromkeys(self._files, 1 << 62)))
 
     def states(self) -> Iterator[State]:
-        """Give each state that a power cut may leave now; some more than once."""
+        """Yield each state that a power cut may leave now; some more than once."""
         for kept in self._choices():
             entries = {directory: dict(names) for directory, names in self._durable.items()}
             whole: dict[int, int] = {}
@@ -149,19 +149,19 @@ class Disk:
             yield from combinations(self._pending, size)
 
     def _trees(self, entries: dict[int, dict[str, int]], whole: dict[int, int]) -> Iterator[State]:
-        found: list[tuple[str, int]] = []
+        links: list[tuple[str, int]] = []
         directories = [("", self._top)]
         for path, directory in directories:
             for name, inode in entries.get(directory, {}).items():
-                (directories if inode in self._durable else found).append((posixpath.join(path, name), inode))
-        first = {inode: path for path, inode in sorted(found, reverse=True)}
+                (directories if inode in self._durable else links).append((posixpath.join(path, name), inode))
+        first = {inode: path for path, inode in sorted(links, reverse=True)}
         made = [(path, path, None) for path, _ in directories[1:]]
         for contents in product(*(self._files[inode].variants(whole.get(inode, 0)) for inode in first)):
-            held = dict(zip(first, contents, strict=True))
-            yield tuple(sorted([*made, *((path, first[inode], held[inode]) for path, inode in found)]))
+            content_of = dict(zip(first, contents, strict=True))
+            yield tuple(sorted([*made, *((path, first[inode], content_of[inode]) for path, inode in links)]))
 
     def _find(self, path: str) -> tuple[int, str, int | None]:
-        """Give the directory, the name in it, and the inode, if there is one."""
+        """Return a path's directory, its name there, and its inode if it exists."""
         if path == self._root:
             return -1, "", self._top
         if not path.startswith(f"{self._root}/"):
@@ -223,7 +223,7 @@ class Disk:
         (source, old, inode), (target, new, replaced) = self._find(call.paths[0]), self._find(call.paths[1])
         assert inode is not None
         if inode == replaced:
-            return False  # POSIX: two names of one file stay
+            return False  # POSIX: both names of one file stay
         if source == target:
             return self._alter(source, {old: None, new: inode}, self._lands(inode, replaced))
         self._alter(target, {new: inode}, self._lands(inode, replaced))
@@ -291,14 +291,14 @@ def _change(entries: dict[int, dict[str, int]], change: _Change) -> None:
 
 
 def scan(root: Path) -> State:
-    """Describe a directory as it is."""
+    """Return the state of a real directory."""
     first: dict[int, str] = {}
-    found = []
+    entries = []
     for path in sorted(root.rglob("*"), key=str):
         name = str(path.relative_to(root))
         original = first.setdefault(path.stat().st_ino, name)
-        found.append((name, original, None if path.is_dir() else path.read_bytes()))
-    return tuple(sorted(found))
+        entries.append((name, original, None if path.is_dir() else path.read_bytes()))
+    return tuple(sorted(entries))
 
 
 def build(state: State, root: Path) -> None:

@@ -1,6 +1,6 @@
-"""Stores that users would pick instead: each saves a document of 3 KB, and then another over it, as its manual says.
+"""Stores that users might choose instead: each saves a document of 3 KB, then replaces it, as its manual says.
 
-A peer is imported where it is used: what is not installed is left out, by name.
+A peer's package is imported when its peer is made; a missing one is skipped, by name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LATER = "the third"
 
 
 class Peer:
-    """A store with one document: a subject of the check."""
+    """A store with one document, as a subject of the check."""
 
     package = ""
 
@@ -30,7 +30,7 @@ class Peer:
         raise NotImplementedError
 
     def prepare(self, root: Path) -> None:
-        (root / "sessions").mkdir()  # some leave that to the user
+        (root / "sessions").mkdir()  # some peers do not make the directory
 
     def work(self, root: Path) -> Iterator[None]:
         for text in _TEXTS:
@@ -41,9 +41,9 @@ class Peer:
         text = self.get(root)
         return {} if text is None else {"the document": text.encode()}
 
-    def problems(self, root: Path, found: object, wanted: object) -> Iterator[str]:
-        """Say whether it works on."""
-        del found, wanted
+    def problems(self, root: Path, recovered: object, expected: object) -> Iterator[str]:
+        """Yield a problem if the store no longer saves."""
+        del recovered, expected
         self.put(root, _LATER)
         if self.get(root) != _LATER:
             yield "does not save"
@@ -77,7 +77,7 @@ class _Django(Peer):
         session = self._session(root)
         new = not session.exists(self._key)
         session["text"] = text
-        session._session_key = self._key  # a new session would get a random one
+        session._session_key = self._key  # a new session would get a random key
         session.save(must_create=new)
 
     def get(self, root: Path) -> str | None:
@@ -112,8 +112,8 @@ class _TinyDB(Peer):
 
     def get(self, root: Path) -> str | None:
         with self.module.TinyDB(str(root / "sessions/db.json")) as database:
-            found = database.get(self.module.where("id") == "s1")
-        text: str | None = found and found["text"]
+            row = database.get(self.module.where("id") == "s1")
+        text: str | None = row and row["text"]
         return text
 
 

@@ -1,4 +1,4 @@
-"""What is done to a store before the power goes, and what must be found when it is back.
+"""Scenarios of changes to a store before the power goes, and checks of the store when the power is back.
 
 A scenario prepares a directory and then works on it; each of its steps ends with a yield, which acknowledges it.
 """
@@ -19,9 +19,8 @@ from oxios_state.model.summary import summarise
 from oxios_state.sessions import index
 from oxios_state.storage import revisions
 
-revisions._TICK = revisions._COARSE_TICK = -(
-    2**62
-)  # what was written just now goes into the cache of summaries at once
+# A file written just now goes into the cache of summaries at once.
+revisions._TICK = revisions._COARSE_TICK = -(2**62)
 
 Documents = dict[str, bytes]
 _BAD = {"sessions/bad"}  # corrupt from the beginning, in some scenarios
@@ -31,8 +30,8 @@ _CATEGORIES = ("archive/sessions", "config", "memory/knowledge", "notes", "sessi
 class Scenario(NamedTuple):
     prepare: Callable[[StateStore], None]
     work: Callable[[StateStore], Iterator[None]]
-    repeatable: bool = True  # to do it all again after the cut gives what it would have given without one
-    moves: bool = False  # files from one directory to another: nothing but syncs keeps them, whatever comes first
+    repeatable: bool = True  # repeating it after the cut has the same result as without one
+    moves: bool = False  # it moves files between directories: only syncs keep them, even if data comes first
 
 
 def _session(number: int, text: str = "first", name: str = "") -> Session:
@@ -113,7 +112,7 @@ def _archive(store: StateStore) -> Iterator[None]:
 
 
 def _archived_before(store: StateStore) -> None:
-    """The archive has an older s1, and the s2 of a prune that was cut off."""
+    """Prepare an archive with an older s1, and the s2 of an interrupted prune."""
     _used(store)
     store.save_json("archive/sessions", "s1", {"id": "s1", "older": True})
     os.link(store.base_path / "sessions/s2.json", store.base_path / "archive/sessions/s2.json")
@@ -158,7 +157,7 @@ def _first_list(store: StateStore) -> Iterator[None]:
 
 
 def _lists(store: StateStore) -> Iterator[None]:
-    """List with a cache from before, and have others written."""
+    """List with an earlier cache, and write new ones."""
     store.list_sessions()
     store.save_session(_session(2, "second"))
     store.list_sessions()
@@ -169,7 +168,7 @@ def _lists(store: StateStore) -> Iterator[None]:
 
 
 def _after_another(store: StateStore) -> Iterator[None]:
-    """Another process made the category's directory, and was killed or is late: it is not synced."""
+    """Save in a directory that another process, killed or slow, has made and not synced."""
     os.makedirs(store.base_path / "memory/knowledge", 0o700)
     store.save_markdown("memory/knowledge", "facts", "# Facts\n")
     yield
@@ -197,7 +196,7 @@ SCENARIOS = {
 
 
 class Library:
-    """The library's own scenarios: a subject of the check."""
+    """The library with one of its scenarios, as a subject of the check."""
 
     def __init__(self, name: str, *, durable: bool) -> None:
         self._scenario = SCENARIOS[name]
@@ -210,13 +209,13 @@ class Library:
         return self._scenario.work(StateStore(root / "state", durable=self._durable))
 
     def read(self, root: Path) -> Documents:
-        """Read all documents, each as its bytes, through the library."""
+        """Return the bytes of every document that the library finds."""
         store = StateStore(root / "state", durable=False)
-        found = {}
+        recovered = {}
         for category in _CATEGORIES:
             for name in store.list_category(category):
                 path = store.base_path / category / f"{name}.json"
-                with suppress(CorruptStateError):  # then its bytes tell: they are those of before, or torn
+                with suppress(CorruptStateError):  # its bytes are judged instead: they are the old ones, or torn
                     if category == "sessions":
                         assert store.load_session(name)
                     elif path.exists():
@@ -224,18 +223,18 @@ class Library:
                     else:
                         path = path.with_suffix(".md")
                         assert store.load_markdown(category, name) is not None
-                found[f"{category}/{name}"] = path.read_bytes()
+                recovered[f"{category}/{name}"] = path.read_bytes()
         for entry in store.quarantined():
-            found[f"quarantined {entry.path.name}"] = entry.content.read_bytes()
-        return found
+            recovered[f"quarantined {entry.path.name}"] = entry.content.read_bytes()
+        return recovered
 
-    def problems(self, root: Path, found: Documents, wanted: Documents) -> Iterator[str]:
-        """Say what is wrong with the store as a whole, and whether it works on."""
+    def problems(self, root: Path, recovered: Documents, expected: Documents) -> Iterator[str]:
+        """Yield problems of the store as a whole, and of working on with it."""
         store = StateStore(root / "state", durable=False)
         _put_in_cache(store)
         listed = {f"sessions/{summary.id}" for summary in store.list_sessions()}
         yield from _cache_problems(store)
-        if listed != {key for key in found if key.startswith("sessions/")} - (_BAD - listed):
+        if listed != {key for key in recovered if key.startswith("sessions/")} - (_BAD - listed):
             yield "listed wrongly"
         odd = [problem for problem in store.check() if problem.kind.name != "ORPHAN" and problem.path.stem != "bad"]
         if odd:
@@ -243,7 +242,7 @@ class Library:
         if self._scenario.repeatable:
             for _ in self._scenario.work(store):
                 pass
-            if _in_place(self.read(root)) != _in_place(wanted):
+            if _in_place(self.read(root)) != _in_place(expected):
                 yield "not the same when done again"
         yield from self._live_on(store, root)
 
@@ -257,8 +256,8 @@ class Library:
         store.save_json("config", "agent", {"model": "latest"})
         store.save_markdown("memory/knowledge", "facts", "# Other facts\n")
         store.prune(PruneConfig(max_sessions=0, ttl_hours=0))
-        left = [path for category in _CATEGORIES for path in (store.base_path / category).glob("*.*")]
-        if {path.suffix for path in left} - {".json", ".md"}:
+        remaining = [path for category in _CATEGORIES for path in (store.base_path / category).glob("*.*")]
+        if {path.suffix for path in remaining} - {".json", ".md"}:
             yield "temporary files stay"
         latest = self.read(root)
         written = {"sessions/s9", "config/agent", "memory/knowledge/facts"}
@@ -278,7 +277,7 @@ class Library:
 
 
 def _put_in_cache(store: StateStore) -> None:
-    """Make the cache valid for unchanged files: in a state, unlike after a real cut, all files are new."""
+    """Make the cache valid for unchanged files: unlike after a real cut, all files of a state are new."""
     path = _cache(store)
     with suppress(OSError, ValueError):
         entries = index.decode_entries(path.read_bytes())
@@ -291,7 +290,7 @@ def _put_in_cache(store: StateStore) -> None:
 
 
 def _cache_problems(store: StateStore) -> Iterator[str]:
-    """Compare what is listed with the cache of before, with the one that was written now, and without."""
+    """Compare the lists with the earlier cache, with the new one, and without a cache."""
     with_old = store.list_sessions()
     entries = index.decode_entries(_cache(store).read_bytes()) if with_old else {}
     if {entry.summary for entry in entries.values()} != set(with_old):

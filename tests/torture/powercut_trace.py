@@ -1,4 +1,4 @@
-"""The system calls of a program on one directory, as strace saw them."""
+"""The system calls of a program on one directory, recorded by strace."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 
 class UnknownCallError(Exception):
-    """A system call on the store that the model does not know: its verdict would be worth nothing."""
+    """A system call on the store that the model does not know, so that it cannot judge the run."""
 
 
 class Call(NamedTuple):
     name: str
     arguments: str
-    paths: list[str]  # each joined to the directory that it is relative to
-    data: bytes  # the last string; of `writev`, all together
-    descriptor: int  # the first; -1 if there is none
+    paths: list[str]  # each joined to its base directory
+    data: bytes  # the last string; for `writev`, all of them together
+    descriptor: int  # the first; -1 without one
     result: int
 
 
@@ -30,7 +30,7 @@ HARMLESS = frozenset(
     {
         *("access", "faccessat", "faccessat2", "stat", "lstat", "fstat", "newfstatat", "statx", "statfs", "fstatfs"),
         *("readlink", "readlinkat", "getdents64", "getxattr", "lgetxattr", "pread64", "getcwd", "chdir", "fadvise64"),
-        # Of a mode, nothing depends on whether it lasts; nor of a time: the file is read again.
+        # A mode or a time need not last: the file is read again.
         *("flock", "chmod", "fchmod", "fchmodat", "utimensat"),
     }
 )
@@ -38,7 +38,7 @@ HARMLESS = frozenset(
 
 
 def record(command: list[str], root: Path, marks: Path) -> list[Call]:
-    """Run a program and give its successful calls on *root*; a write to *marks* is a call named ``mark``."""
+    """Run a program and return its successful calls on *root*; a write to *marks* is a call named ``mark``."""
     trace = marks.with_name("trace")
     strace = ["strace", "-f", "-y", "-xx", "-s", "20000", "-e", "abbrev=!writev", "-o", str(trace)]
     subprocess.run([*strace, *command], check=True, cwd="/")
@@ -51,7 +51,7 @@ def record(command: list[str], root: Path, marks: Path) -> list[Call]:
             if wanted[marks] in line and " write(" in line:
                 calls.append(Call("mark", "", [], b"", -1, 0))
             elif wanted[root] in line or (match and match[2] in _WHOLE_SYSTEM):
-                if match is None:  # of two threads at once
+                if match is None:  # two threads' calls overlap
                     raise UnknownCallError(line)
                 if match[2] != "execve" and not match[4].startswith("-"):
                     pids.add(match[1])
