@@ -1,6 +1,6 @@
-"""Cost of importing this package, against importing its four dependencies: in new interpreters, in turn.
+"""Cost of importing this package, relative to importing its four dependencies, each in a new interpreter, in turn.
 
-Both are imported from compiled files, which a cache of its own keeps: some environments forbid Python to write them.
+Both are imported from compiled files in a cache of their own, since some environments forbid Python to write them.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ DEPENDENCIES, PACKAGE = "attrs, cattrs, filelock, dateutil", "oxios_state"
 
 
 def seconds(modules: str, environment: dict[str, str]) -> float:
-    """Time the import in an interpreter of its own."""
+    """Return the seconds that an import takes in an interpreter of its own."""
     code = f"import time; start = time.perf_counter(); import {modules}; print(time.perf_counter() - start)"
     command = [sys.executable, "-P", "-c", code]
     return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
 
 
 def main() -> int:
-    """Print the medians and their ratio; return 1 if it misses the goal."""
+    """Print the medians and their ratio; return 1 if the ratio misses the goal."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
         for modules in (DEPENDENCIES, PACKAGE):
-            seconds(modules, environment)  # compiles them
+            seconds(modules, environment)  # the first import compiles the modules
         pairs = [(seconds(DEPENDENCIES, environment), seconds(PACKAGE, environment)) for _ in range(REPETITIONS)]
     dependencies, package = (statistics.median(times) for times in zip(*pairs, strict=True))
     ratio = package / dependencies

@@ -1,8 +1,8 @@
 """Mutation testing: ``python tests/mutation/mutate.py [MODULE...] [--only TEXT]``, oxios_state not being installed.
 
-In a copy of the checkout, the tests of a module run on each of its mutants, in a forked process that imports the
-package anew, as do the processes that the tests start. A mutant survives if all tests pass; ``explained.toml`` lists
-those that may. Exits with 1 if another survives, or if a mutant that is explained there does not exist.
+In a copy of the checkout, a module's tests run on each of its mutants, in a forked process that imports the package
+anew; the processes that the tests start do so too. A mutant survives if all tests pass; ``explained.toml`` lists those
+that may. The exit status is 1 if another one survives, or if a mutant that is explained there does not exist.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def say(text: str) -> None:
 
 
 def run_tests(tests: list[str], mutant: str, timeout: float, log: str = os.devnull) -> str:
-    """Run tests on a mutant, in a process of its own: killed, survived or timed out."""
+    """Run tests on a mutant in a process of its own; return "killed", "survived" or "timed out"."""
     scratch = tempfile.mkdtemp()
     pid = os.fork()
     if not pid:
@@ -125,17 +125,23 @@ def explained(module: str) -> set[tuple[str, str, str]]:
 
 def report(module: str, outcomes: list[tuple[Mutant, str]], *, whole: bool) -> tuple[str, int]:
     """Return a module's row of the table, and the number of unexplained survivors and of obsolete explanations."""
-    may = explained(module)
+    permitted = explained(module)
     count = Counter(outcome for _, outcome in outcomes)
-    made = {(mutant.function, mutant.was, mutant.becomes) for mutant, _ in outcomes}
+    existing = {(mutant.function, mutant.was, mutant.becomes) for mutant, _ in outcomes}
     survived = [(mutant.function, mutant.was, mutant.becomes) for mutant, outcome in outcomes if outcome == "survived"]
-    surprising = [f"not explained: {module}, {' | '.join(key)}" for key in survived if key not in may]
+    surprising = [f"not explained: {module}, {' | '.join(key)}" for key in survived if key not in permitted]
     if whole:
-        surprising += [f"explained, and no mutant: {module}, {' | '.join(key)}" for key in may - made]
+        surprising += [f"explained, and no mutant: {module}, {' | '.join(key)}" for key in permitted - existing]
     for line in surprising:
         say(line)
     score = 100 * (len(outcomes) - len(survived)) / max(len(outcomes), 1)
-    figures = [len(outcomes), count["killed"], count["timed out"], len(survived), sum(key in may for key in survived)]
+    figures = [
+        len(outcomes),
+        count["killed"],
+        count["timed out"],
+        len(survived),
+        sum(key in permitted for key in survived),
+    ]
     return f"| {module} | {' | '.join(map(str, figures))} | {score:.1f} % |", len(surprising)
 
 
