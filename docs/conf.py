@@ -24,7 +24,7 @@ nitpick_ignore_regex = [
     ("py:.*", "Callable|Enum|Decimal|Iterable|Iterator|Path|PathLike|Sequence|UUID|AbstractContextManager"),
     ("py:.*", r"(date|datetime|timedelta|str\.\w+)"),
     ("py:.*", r"cattrs\.(converters\.)?\w+|Converter"),
-    ("py:class", r"oxios_state(\.\w+)*\.Revision"),  # internal
+    ("py:class", r"oxios_state(\.\w+)*\._[A-Z]"),  # type variables
 ]
 
 autodoc_member_order = "bysource"
