@@ -289,7 +289,8 @@ class StateStore:
         Raises:
             SessionNotFoundError: If there is no such session.
             CorruptStateError: If it cannot be read.
-            SessionConflictError: If it was changed meanwhile; nothing is written.
+            SessionConflictError: If it was changed or deleted meanwhile; nothing is written. The yielded object still
+                has the changes of the block. If the session was deleted, `save_session` saves it again.
             InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.
         """
         return self._sessions.edit(session_id)

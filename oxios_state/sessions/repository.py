@@ -242,8 +242,11 @@ def _check_unchanged(source: Revision | None, path: Path) -> None:
     if result is None and source is None:
         return
     if result is None:
-        raise SessionConflictError(f"not saved, it was deleted since it was loaded: {path}")
+        cure = "the object still has its changes, and save_session(session) saves it again"
+        raise SessionConflictError(f"not saved, it was deleted since it was loaded: {path}; {cure}")
     if source is None:
-        raise SessionConflictError(f"not saved, there is a session of this id already: {path}")
+        cure = "load that one, or choose another id"
+        raise SessionConflictError(f"not saved, there is a session of this id already: {path}; {cure}")
     if result[0] is not None and not source.matches(result[0]):
-        raise SessionConflictError(f"not saved, it was changed by another since it was loaded: {path}")
+        cure = "load it again and repeat the change"
+        raise SessionConflictError(f"not saved, it was changed by another since it was loaded: {path}; {cure}")
