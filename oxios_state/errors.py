@@ -98,7 +98,8 @@ class SessionNotFoundError(StateError, LookupError):
 class SessionConflictError(StateError):
     """The session's file changed since this object was loaded or last saved. Nothing was written.
 
-    Load the session again and repeat the change, or let `StateStore.edit_session` do both under the lock.
+    Load the session again and repeat the change, or let `StateStore.edit_session` do both under the lock. If the
+    session was deleted, for example by a prune, the object still has your work: `StateStore.save_session` saves it.
     """
 
     __module__ = "oxios_state"

@@ -3,7 +3,7 @@
 import os
 import threading
 from contextlib import AbstractContextManager
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from oxios_state.model.display import display
@@ -289,7 +289,8 @@ class StateStore:
         Raises:
             SessionNotFoundError: If there is no such session.
             CorruptStateError: If it cannot be read.
-            SessionConflictError: If it was changed meanwhile; nothing is written.
+            SessionConflictError: If it was changed or deleted meanwhile; nothing is written. The yielded object still
+                has the changes of the block. If the session was deleted, `save_session` saves it again.
             InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.
         """
         return self._sessions.edit(session_id)
@@ -412,20 +413,26 @@ class StateStore:
         dry_run: bool = False,
         keep: "Callable[[SessionSummary], object] | None" = None,
         archive: str | None = None,
+        now: datetime | None = None,
         confirm: "Callable[[SessionList], object] | None" = None,
         progress: Progress | None = None,
     ) -> "SessionList":
         """Remove the sessions that are too old or too many, and the temporary files of dead writers.
 
-        Each session is checked again under the lock, and stays if anybody saved it since it was listed. A file that
-        cannot be read stays. A session that cannot be removed does not stop the removal of the others.
+        First every session that is older than ``ttl_hours`` goes, then the oldest beyond ``max_sessions``. Each session
+        is checked again under the lock, and stays if anybody saved it since it was listed. A file that cannot be read
+        stays. A session that cannot be removed does not stop the removal of the others.
+
+        If sessions are removed, one line of level INFO in the log ``oxios_state`` says how many, and names the first
+        twenty; lines of level DEBUG name the rest.
 
         Args:
-            config: The rules.
+            config: The rules; by default the kernel's, 100 sessions and 168 hours.
             dry_run: Remove nothing, and return what would be removed.
             keep: A predicate: a session that it accepts stays, and does not count.
             archive: A category that the sessions are moved into instead of being deleted. If it has a session of the
                 same id already, the new one gets a number: ``ID.2``, ``ID.3``.
+            now: The time that ages are counted from, with a time zone, instead of the clock's. For tests.
             confirm: Called once with the list of the sessions before any is removed, without a lock; not called if
                 there are none, or with *dry_run*. If it returns a false value, nothing is removed, and the result is
                 empty.
@@ -440,27 +447,33 @@ class StateStore:
             LockTimeoutError: If a lock was not free in time.
             DurabilityError: If sessions are removed, but a power cut could undo that.
             OSError, StateError: If a session could not be removed: the first such error, with a note of how many were.
+            TypeError, ValueError: If *now* is not a datetime with a time zone.
         """
         return self._sessions.prune(
-            config, dry_run=dry_run, keep=keep, archive=archive, confirm=confirm, progress=progress
+            config, dry_run=dry_run, keep=keep, archive=archive, now=now, confirm=confirm, progress=progress
         )
 
     def save_session_with_prune(
         self, session: Session, config: PruneConfig, throttle: PruneThrottle | None = None
-    ) -> None:
+    ) -> "SessionList":
         """Save a session as `save_session` does, then prune if the throttle allows it.
 
-        A prune that fails is logged in the log ``oxios_state``, and never raised.
+        The session itself is not removed: it counts as the latest, whatever its ``updated_at``. Another prune goes by
+        ``updated_at``. A prune that fails is logged in the log ``oxios_state``, and never raised.
 
         Args:
             session: The session.
             config: The rules of pruning.
             throttle: Decides whether to prune; without one, each call does.
 
+        Returns:
+            The summaries of the sessions that were removed, the oldest first: none if the throttle did not allow it,
+            and if the prune failed, those that it removed before.
+
         Raises:
             InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.
         """
-        self._sessions.save_and_prune(session, config, throttle)
+        return self._sessions.save_and_prune(session, config, throttle)
 
     # Maintenance.
 

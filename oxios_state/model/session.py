@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
@@ -49,7 +49,8 @@ class Session:
 
     ``print`` shows it as a transcript, and a notebook as HTML; both shorten long texts.
 
-    Every method that changes it moves `updated_at`. You may assign attributes, and change the lists and `metadata` in
+    Every method that changes it moves `updated_at` to now. Where that is not later, as after the clock was set back,
+    `updated_at` moves by a microsecond instead. You may assign attributes, and change the lists and `metadata` in
     place, but then you move `updated_at` yourself.
 
     Attributes:
@@ -250,8 +251,10 @@ class Session:
 
     def _touch(self) -> None:
         now = timestamps.now()
-        if self.updated_at.utcoffset() is not None and timedelta(0) <= self.updated_at - now < timedelta(seconds=1):
-            now = self.updated_at + timedelta(microseconds=1)  # a clock may stand still, or step back a little
+        if (
+            self.updated_at.utcoffset() is not None and self.updated_at >= now
+        ):  # the clock stands still, or was set back
+            now = timestamps.next_after(self.updated_at)
         self.updated_at = now
 
 
