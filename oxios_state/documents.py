@@ -158,8 +158,8 @@ class Documents:
 def _staged(tree: Tree, path: Path, content: Iterable[bytes]) -> Iterator[Staged]:
     """Stage a document's next content for the block, which replaces the document.
 
-    An OSError before the replacement names the document and says that it is not saved. A `StateError` has a text that
-    says what happened.
+    An OSError before the replacement names the document and says that it is not saved, unless it is a `StateError`,
+    whose text is complete.
     """
     staged: Staged | None = None
     try:
