@@ -14,7 +14,7 @@ from oxios_state.errors import (
     StateError,
     UnsupportedValueError,
 )
-from oxios_state.maintenance.problems import Finding, Problem, ProblemKind, Quarantined
+from oxios_state.maintenance.problems import Finding, Problem, ProblemKind, Quarantine, Quarantined
 from oxios_state.model.records import AgentResponse, TrajectoryStepRecord, UserMessage
 from oxios_state.model.session import Session, SessionId
 from oxios_state.model.summary import SessionList, SessionSummary
@@ -48,6 +48,7 @@ __all__ = [
     "ProblemKind",
     "PruneConfig",
     "PruneThrottle",
+    "Quarantine",
     "Quarantined",
     "RunningStep",
     "SearchHit",

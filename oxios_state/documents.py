@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from oxios_state.codec import documents as codec
 from oxios_state.codec import json_text
 from oxios_state.errors import StateError
-from oxios_state.maintenance.quarantine import Quarantine, sound_identity
-from oxios_state.storage import names, reads
+from oxios_state.maintenance.quarantine import QuarantineDirectory, sound_identity
+from oxios_state.storage import atomic_write, names, reads
 from oxios_state.storage.atomic_write import Staged
 from oxios_state.storage.locks import CategoryLocks
 from oxios_state.storage.tree import Tree
@@ -40,7 +40,7 @@ class Documents:
     def __init__(self, base: Path, *, durable: bool, lock_timeout: float) -> None:
         self.tree = Tree(base, durable=durable)
         self.locks = CategoryLocks(self.tree, lock_timeout)
-        self.quarantine = Quarantine(self.tree, self.locks)
+        self.quarantine = QuarantineDirectory(self.tree, self.locks)
 
     def path(self, category: str, name: str, extension: str) -> Path:
         """Return the path of a document, which need not exist.
@@ -112,6 +112,10 @@ class Documents:
                     directory.sync("the document is deleted")
                     return True
         return False
+
+    def sweep(self) -> list[Path]:
+        """Remove the temporary files of dead writers, and return their paths."""
+        return atomic_write.sweep(self.tree)
 
     # Documents that are not sessions.
 

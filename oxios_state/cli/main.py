@@ -146,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--probe", action="store_true", help="first try what the directory supports: locks, syncs, names"
     )
+    command.add_argument("--sweep", action="store_true", help="first remove the temporary files of dead writers")
     _add_quarantine(subcommands)
     return parser
 
@@ -192,7 +193,7 @@ def _add_prune(subcommands: Any) -> None:
 
 
 def _add_quarantine(subcommands: Any) -> None:
-    quarantine = subcommands.add_parser("quarantine", help="move files out of the way, and back")
+    quarantine = subcommands.add_parser("quarantine", help="move files out of the way, and back, or discard them")
     _add_base(quarantine, argparse.SUPPRESS)
     actions = quarantine.add_subparsers(metavar="ACTION", required=True)
     _add(actions, "list", "list_quarantined", "print the entries of the quarantine, the oldest first")
@@ -211,8 +212,14 @@ def _add_quarantine(subcommands: Any) -> None:
         help=f"all files of this kind; may be repeated: {', '.join(kinds)}",
     )
 
-    command = _add(actions, "restore", "restore", "move files from quarantine back to their places")
-    command.add_argument("entries", nargs="+", metavar="ENTRY", help="an entry, as quarantine list prints it")
+    restore = _add(actions, "restore", "restore", "move files from quarantine back to their places")
+    discard = _add(
+        *(actions, "discard", "discard", "remove files from quarantine for good"),
+        "At a terminal, it asks first; elsewhere it does not.",
+    )
+    discard.add_argument("--yes", action="store_true", help="do not ask")
+    for command in (restore, discard):
+        command.add_argument("entries", nargs="+", metavar="ENTRY", help="an entry, as quarantine list prints it")
 
 
 def _add(subcommands: Any, name: str, run: str, summary: str, details: str = "") -> argparse.ArgumentParser:

@@ -22,6 +22,7 @@ from oxios_state import (
     ProblemKind,
     PruneConfig,
     PruneThrottle,
+    Quarantine,
     Quarantined,
     RunningStep,
     SearchHit,
@@ -79,7 +80,8 @@ INSTANCES: dict[str, Any] = {
         Turn(MESSAGE, RESPONSE, (STEP,)),
     )
 }
-NOT_PICKLABLE: set[type] = {PruneThrottle, RunningStep}  # one has a lock, the other belongs to a running block
+# They have a lock, or belong to a store or a running block.
+NOT_PICKLABLE: set[type] = {PruneThrottle, Quarantine, RunningStep}
 CLASSES: dict[str, type] = {
     name: public for name in oxios_state.__all__ if inspect.isclass(public := getattr(oxios_state, name))
 }

@@ -91,18 +91,18 @@ def _lock(store: StateStore) -> ACT:
 
 def _quarantine(store: StateStore) -> ACT:
     problem = next(problem for problem in store.check() if problem.path.name == "broken.json")
-    return lambda: getattr(store.quarantine(problem), "content", None)
+    return lambda: getattr(store.quarantine.add(problem), "content", None)
 
 
 def _restore(store: StateStore) -> ACT:
     _quarantine(store)()
-    (entry,) = store.quarantined()
-    return lambda: store.restore(entry)
+    (entry,) = store.quarantine
+    return lambda: store.quarantine.restore(entry)
 
 
 def _quarantined(store: StateStore) -> ACT:
     _quarantine(store)()
-    return lambda: [entry.path for entry in store.quarantined()]
+    return lambda: [entry.path for entry in store.quarantine]
 
 
 def _orphaned(store: StateStore) -> ACT:
