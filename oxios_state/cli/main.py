@@ -23,8 +23,8 @@ _EPILOG = """\
 exit codes:
   0    done; for check: no problems
   1    the answer is no: there is no such session, match,
-       entry or file; check found problems; prune was not
-       confirmed
+       entry or file; check found problems; prune or discard
+       was not confirmed
   2    wrong usage, or the base is not a directory
   3    failed: a file that cannot be read, a lock that is
        not free in time, an error of the system
