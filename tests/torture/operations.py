@@ -105,6 +105,12 @@ def _quarantined(store: StateStore) -> ACT:
     return lambda: [entry.path for entry in store.quarantine]
 
 
+def _discard(store: StateStore) -> ACT:
+    _quarantine(store)()
+    (entry,) = store.quarantine
+    return lambda: store.quarantine.discard(entry)
+
+
 def _orphaned(store: StateStore) -> ACT:
     # Not of the library's own kind, which is looked for afterwards, but the kernel's, and an hour old.
     path = store.base_path / "config" / "a.json.1.00000000-0000-0000-0000-000000000000.tmp"
@@ -204,4 +210,5 @@ OPERATIONS = [
     Operation("quarantine", _quarantine, atomic=False),
     Operation("quarantined", _quarantined),
     Operation("restore", _restore, atomic=False),
+    Operation("discard", _discard, atomic=False, keeps_all=False),
 ]

@@ -18,6 +18,7 @@ from oxios_state import (
     Problem,
     PruneConfig,
     PruneThrottle,
+    Quarantined,
     RunningStep,
     SearchHit,
     Session,
@@ -170,6 +171,18 @@ PruneThrottle(timedelta(minutes=1))
 assert_type(throttle.should_prune(), bool)
 store.save_session_with_prune(session, PruneConfig(), throttle)
 store.save_session_with_prune(session, PruneConfig())
+
+# Maintenance.
+
+for problem in store.check():
+    assert_type(problem.remedy, str)
+    assert_type(store.quarantine.add(problem), Quarantined | None)
+for entry in store.quarantine:
+    assert_type(entry, Quarantined)
+    store.quarantine.restore(entry)
+    assert_type(store.quarantine.discard(entry), bool)
+assert_type(len(store.quarantine), int)
+assert_type(store.sweep(), list[Path])
 
 # Errors and timestamps.
 
