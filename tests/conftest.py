@@ -245,7 +245,7 @@ def held_by_another() -> Callable[[StateStore, str], AbstractContextManager[obje
     return hold
 
 
-# What the library did to answer.
+# Records of what the library did.
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,7 @@ from oxios_state.cli.vocabulary import Exit, kind_name
 from oxios_state.rendering import html
 from oxios_state.rendering.escaping import visible, visible_line
 from oxios_state.rendering.markup import escape
+from oxios_state.sessions.retention import is_too_old
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -109,12 +111,12 @@ class Commands:
 
     def prune(self, arguments: Namespace) -> Exit:
         """Remove the sessions that are too old or too many, or print which they are."""
-        config = PruneConfig(arguments.max_sessions, arguments.ttl_hours)
-        archive, progress = arguments.archive, self.streams.progress("pruning")
+        config, archive, now = arguments.config, arguments.archive, datetime.now(UTC)
+        progress = self.streams.progress("pruning")
         if arguments.dry_run:
-            due = self.store.prune(config, dry_run=True, archive=archive, progress=progress)
+            due = self.store.prune(config, dry_run=True, archive=archive, now=now, progress=progress)
             self._print_sessions(due, removed=False)
-            self.streams.print_note(f"sessions to remove: {len(due)}; none was removed")
+            self.streams.print_note(f"sessions to remove: {_numbers(due, config, now)}; none was removed")
             return Exit.DONE
         listed = self.streams.can_ask and self.streams.stdout_is_terminal and not arguments.yes and not self.as_json
         confirmed = True
@@ -124,11 +126,12 @@ class Commands:
             if listed:
                 self._print_sessions(sessions)
             goal = f"move to {archive}" if archive else "remove"
-            confirmed = self.streams.confirm(f"Sessions to {goal}: {len(sessions)}. Continue?")
+            confirmed = self.streams.confirm(f"Sessions to {goal}: {_numbers(sessions, config, now)}. Continue?")
             return confirmed
 
         asks = self.streams.can_ask and not arguments.yes
-        removed = self.store.prune(config, archive=archive, confirm=confirm if asks else None, progress=progress)
+        question = confirm if asks else None
+        removed = self.store.prune(config, archive=archive, now=now, confirm=question, progress=progress)
         if not confirmed:
             self.streams.print_note("no session was removed")
             return Exit.NO
@@ -300,6 +303,15 @@ def _filters(arguments: Namespace) -> dict[str, Any]:
         "updated_before": arguments.before,
         "limit": arguments.limit,
     }
+
+
+def _numbers(sessions: SessionList, config: PruneConfig, now: datetime) -> str:
+    """Return how many sessions a prune chose, and how many of them by which rule."""
+    old = sum(is_too_old(summary, config, now) for summary in sessions)
+    by_rule = {f"older than {config.ttl_hours:.15g} hours": old}
+    by_rule[f"beyond {config.max_sessions} sessions"] = len(sessions) - old
+    numbers = ", ".join(f"{number} {rule}" for rule, number in by_rule.items() if number)
+    return f"{len(sessions)} ({numbers})" if numbers else "0"
 
 
 def _entry_name(entry: Quarantined) -> str:

@@ -67,6 +67,8 @@ def _run(argv: Sequence[str] | None, streams: Streams) -> int:
     parser = _parser()
     try:
         arguments = parser.parse_args(argv)
+        if arguments.run == "prune":
+            arguments.config = _rules(arguments)
         base = _base(parser, arguments.base)
     except SystemExit as end:  # help, the version, or wrong usage
         return int(end.code or 0)
@@ -170,24 +172,26 @@ def _add_prune(subcommands: Any) -> None:
         "prune",
         "prune",
         "remove the sessions that are too old or too many",
-        "First look: oxios-state prune --dry-run. At a terminal, prune asks before it removes; elsewhere it does not.",
+        "Name a rule: --max-sessions, --ttl-hours or both. A rule that you do not name is off. "
+        "First look with --dry-run. At a terminal, prune asks before it removes; elsewhere it does not.",
     )
-    defaults = PruneConfig()
+    command.set_defaults(refuse=command.error)
     command.add_argument("--dry-run", action="store_true", help="print what would be removed, and remove nothing")
     command.add_argument("--yes", action="store_true", help="do not ask")
     command.add_argument(
-        "--max-sessions",
-        type=_max_sessions,
-        default=defaults.max_sessions,
-        metavar="N",
-        help="how many sessions stay, the latest; 0: any number (default: %(default)s)",
+        "--max-sessions", type=_max_sessions, metavar="N", help="how many sessions stay, the latest; 0: any number"
     )
     command.add_argument(
         "--ttl-hours",
         type=_ttl_hours,
-        default=defaults.ttl_hours,
         metavar="H",
-        help="how long a session stays after its last change; 0: for ever (default: %(default)s)",
+        help="how long a session stays after its last change; 0: for ever",
+    )
+    defaults = PruneConfig()
+    command.add_argument(
+        "--defaults",
+        action="store_true",
+        help=f"both default rules: {defaults.max_sessions} sessions and {defaults.ttl_hours} hours",
     )
     command.add_argument("--archive", metavar="CATEGORY", help="move the sessions there instead of deleting them")
 
@@ -242,6 +246,17 @@ def _add_base(parser: argparse.ArgumentParser, default: str | None) -> None:
 
 def _add_json(parser: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, an object on each line")
+
+
+def _rules(arguments: argparse.Namespace) -> PruneConfig:
+    """Return the rules that the arguments of ``prune`` name."""
+    rules = {"max_sessions": arguments.max_sessions, "ttl_hours": arguments.ttl_hours}
+    named = {name: value for name, value in rules.items() if value is not None}
+    if named and arguments.defaults:
+        arguments.refuse("--defaults has both rules: use it without --max-sessions and --ttl-hours")
+    if not named and not arguments.defaults:
+        arguments.refuse("no rule given: use --max-sessions N, --ttl-hours H or both, or --defaults")
+    return PruneConfig(**named)
 
 
 def _max_sessions(text: str) -> int:

@@ -62,7 +62,7 @@ def diagnose(tree: Tree, path: Path) -> Iterator[Problem]:
 
 
 def persists(tree: Tree, problem: Problem) -> bool:
-    """Return whether a file still has a problem that was found."""
+    """Return whether a file still has a problem that `check` found."""
     problems = [*diagnose(tree, problem.path), *_find_collisions(problem.path.parent, os.listdir(problem.path.parent))]
     kinds = (problem.kind, ProblemKind.UNREADABLE)  # an unreadable file may still have the problem
     return any(other.kind in kinds and other.path == problem.path for other in problems)

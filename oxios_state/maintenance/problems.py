@@ -29,7 +29,7 @@ class ProblemKind(Enum):
 
     @property
     def remedy(self) -> str:
-        """What you can do about a problem of this kind."""
+        """The advice for a problem of this kind."""
         return _REMEDIES[self]
 
 

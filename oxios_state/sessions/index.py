@@ -1,16 +1,16 @@
 """The index of sessions: a summary of each, created anew where the file has changed, and shared between processes.
 
-<base>/.oxios_state/cache/summaries.json is what one process leaves for the next: a line with a digest of the rest, and
-the rest, a JSON array with a row for each session. It is disposable: the session files are authoritative. A row counts
-for the file of exactly its identity. A cache that is damaged, unreadable or of another format is ignored; one that
-cannot be written is missing for the next process, and nothing else depends on it.
+<base>/.oxios_state/cache/summaries.json is the file by which one process leaves them to the next: a line with a digest
+of the rest, and the rest, a JSON array with a row for each session. It is disposable: the session files are
+authoritative. A row stands for a file of exactly its identity. A cache that is damaged, unreadable or of another format
+is ignored; if it cannot be written, the next process does without it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
+from contextlib import suppress
 from hashlib import blake2b
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -82,7 +82,7 @@ class SessionIndex:
         forks.reset_in_children(self, SessionIndex._reset)
 
     def _reset(self) -> None:
-        self._keeping = threading.Lock()  # nobody ever waits for it
+        self._keepers: list[object] = []  # the calls of `_keep` that run, in the order in which they began
 
     def summaries(self, progress: Progress | None = None) -> list[tuple[SessionSummary, Revision]]:
         """Return the summary of each session and the revision of its file, the latest first, ties by id.
@@ -146,13 +146,15 @@ class SessionIndex:
 
         So what is kept, and what the file contains, is always from one listing; the next listing adds what they lack.
         """
-        if not self._keeping.acquire(blocking=False):
-            return
+        keeper = object()
         try:
-            if self._last is last:
+            # Not a lock: nobody waits, and an interrupt between its acquisition and `try` would leave it locked.
+            self._keepers.append(keeper)
+            if self._keepers[0] is keeper and self._last is last:
                 self._last = listing._replace(written=self._file.write(listing.entries, listing.written))
         finally:
-            self._keeping.release()
+            with suppress(ValueError):  # an interrupt came before it was added
+                self._keepers.remove(keeper)
 
     def _read(self, file_name: str) -> Entry | None:
         """Return the entry of a file; None if it is missing. Without its content, the revision is `_REFUSED`."""
@@ -186,7 +188,7 @@ def _state(path: Path, raw: bytes | None, error: Exception) -> Hashable:
 # The file.
 
 _FORMAT = b"oxios_state summaries 1 %s\n"  # to be counted up when the rows, or the result of `summarise`, change
-_SHARE = 64  # writing costs about as much as reading one of so many files: fewer new ones are left to the next process
+_SHARE = 64  # writing the file costs as much as reading a 64th of the sessions: fewer new ones are not written
 _TEXT: set[type] = {str, type(None)}
 _TYPES: list[set[type]] = [{str}, {list}, {int}, {str}, _TEXT, _TEXT, _TEXT, {str}, {str}]  # of the values of a row
 
@@ -210,7 +212,7 @@ class SummaryFile:
             return {}
 
     def write(self, entries: Mapping[str, Entry], written: Mapping[str, Entry]) -> Mapping[str, Entry]:
-        """Write the entries, if many are new, or if the file contains the session of a file that is gone.
+        """Write the entries, if many are new, or if the file contains the session of a file that no longer exists.
 
         An entry whose identity cannot be trusted is left out.
 

@@ -224,7 +224,7 @@ class Tree:
         """Make the changes of names in a directory survive a power cut.
 
         Raises:
-            DurabilityError: If it could not be synced; *done* says what was done all the same.
+            DurabilityError: If it could not be synced; *done* says which changes were made all the same.
         """
         if not self.durable:
             return
@@ -336,7 +336,7 @@ def _is_directory(path: Path) -> bool:
 
 
 def link(path: Path, target: Path) -> bool:
-    """Give a regular file a second name; return False where that is not possible."""
+    """Create a hard link to a regular file; return False where that is not possible."""
     if not stat.S_ISREG(os.lstat(path).st_mode):
         return False
     try:

@@ -134,7 +134,7 @@ def test_every_subcommand_has_help_and_a_json_option(command: str, run: Run) -> 
 
 
 def test_the_help_of_prune_suggests_a_dry_run(run: Run) -> None:
-    assert "First look: oxios-state prune --dry-run" in " ".join(run("prune", "--help")[1].split())
+    assert "First look with --dry-run." in " ".join(run("prune", "--help")[1].split())
 
 
 def test_the_version_is_that_of_the_package(run: Run) -> None:
@@ -153,6 +153,11 @@ def test_the_version_is_that_of_the_package(run: Run) -> None:
         ["quarantine", "restore"],
         ["show"],
         ["show", "x", "--json", "--markdown"],
+        ["prune"],
+        ["prune", "--dry-run"],
+        ["prune", "--yes"],
+        ["prune", "--defaults", "--ttl-hours", "1"],
+        ["prune", "--defaults", "--max-sessions", "0"],
         ["prune", "--max-sessions", "-1"],
         ["prune", "--max-sessions", "1.5"],
         ["prune", "--ttl-hours", "nan"],
@@ -399,10 +404,13 @@ def ids(store: StateStore) -> list[str]:
 
 
 def test_a_dry_run_removes_nothing(store_of_three: StateStore, run: Run) -> None:
-    code, output, errors = run("prune", "--dry-run")
+    code, output, errors = run("prune", "--defaults", "--dry-run")
     assert (code, errors) == (0, "")
     assert [line.split("\t")[0] for line in output.splitlines()] == ["older", "old"]
-    assert [(summary["id"], summary["removed"]) for summary in objects(run("prune", "--dry-run", "--json")[1])] == [
+    assert [
+        (summary["id"], summary["removed"])
+        for summary in objects(run("prune", "--ttl-hours", "168", "--dry-run", "--json")[1])
+    ] == [
         ("older", False),
         ("old", False),
     ]
@@ -410,7 +418,7 @@ def test_a_dry_run_removes_nothing(store_of_three: StateStore, run: Run) -> None
 
 
 def test_prune_does_not_ask_outside_a_terminal(store_of_three: StateStore, run: Run) -> None:
-    code, output, errors = run("prune", "--json")
+    code, output, errors = run("prune", "--defaults", "--json")
     assert (code, errors) == (0, "")
     assert [(summary["id"], summary["removed"]) for summary in objects(output)] == [("older", True), ("old", True)]
     assert ids(store_of_three) == ["new"]
@@ -418,21 +426,36 @@ def test_prune_does_not_ask_outside_a_terminal(store_of_three: StateStore, run: 
 
 def test_prune_follows_its_options(store_of_three: StateStore, run: Run) -> None:
     assert run("prune", "--max-sessions", "0", "--ttl-hours", "0")[1] == ""
-    assert run("prune", "--max-sessions", "2", "--ttl-hours", "0")[1].startswith("older\t")
-    assert run("prune", "--max-sessions", "0", "--ttl-hours", "700.5")[1].startswith("old\t")
+    assert run("prune", "--max-sessions", "2")[1].startswith("older\t")
+    assert run("prune", "--ttl-hours", "700.5")[1].startswith("old\t")
     assert ids(store_of_three) == ["new"]
 
 
+def test_prune_without_a_rule_removes_nothing(store_of_three: StateStore, run: Run) -> None:
+    code, output, errors = run("prune")
+    assert (code, output) == (2, "")
+    assert errors.startswith("usage: oxios-state prune ")
+    assert "no rule given: use --max-sessions N, --ttl-hours H or both, or --defaults" in errors
+    assert ids(store_of_three) == ["new", "old", "older"]
+
+
+def test_prune_follows_only_the_rule_that_is_named(store_of_three: StateStore, run: Run) -> None:
+    assert run("prune", "--max-sessions", "3") == (0, "", "")
+    for number in range(101):
+        save(store_of_three, f"s{number}")
+    assert run("prune", "--ttl-hours", "2000") == (0, "", "")
+    assert len(run("prune", "--defaults")[1].splitlines()) == 4
+
+
 def test_the_default_rules_are_those_of_the_library(run: Run) -> None:
-    output = " ".join(run("prune", "--help")[1].split())
-    assert f"(default: {PruneConfig().max_sessions})" in output
-    assert f"(default: {PruneConfig().ttl_hours})" in output
+    rules = f"both default rules: {PruneConfig().max_sessions} sessions and {PruneConfig().ttl_hours} hours"
+    assert rules in " ".join(run("prune", "--help")[1].split())
 
 
 def test_prune_archives_sessions(store_of_three: StateStore, run: Run) -> None:
-    assert run("prune", "--archive", "archive/sessions")[0] == 0
+    assert run("prune", "--defaults", "--archive", "archive/sessions")[0] == 0
     assert store_of_three.list_category("archive/sessions") == ["old", "older"]
-    code, _, errors = run("prune", "--archive", "sessions")
+    code, _, errors = run("prune", "--defaults", "--archive", "sessions")
     assert code == 3
     assert "their own category" in errors
 
@@ -441,7 +464,7 @@ def test_a_failed_prune_prints_how_many_were_removed(store_of_three: StateStore,
     old = store_of_three.base_path / "sessions/old.json"
     old.rename(store_of_three.base_path / "elsewhere.json")
     old.symlink_to(store_of_three.base_path / "elsewhere.json")
-    code, _, errors = run("prune", "--archive", "archive")
+    code, _, errors = run("prune", "--defaults", "--archive", "archive")
     assert code == 3
     assert "a symbolic link is not archived" in errors
     assert errors.endswith("1 sessions were removed, 1 could not be\n")
@@ -658,7 +681,7 @@ def test_reading_commands_write_only_to_the_librarys_own_directory(broken: State
         return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
     before = state()
-    for command in ("list", "show good", "search o", "prune --dry-run", "check", "quarantine list"):
+    for command in ("list", "show good", "search o", "prune --defaults --dry-run", "check", "quarantine list"):
         assert run(*command.split())[0] < 3
     assert state() == before
 
@@ -668,8 +691,8 @@ def test_reading_commands_write_only_to_the_librarys_own_directory(broken: State
     [
         ("list", "reading"),
         ("search o", "searching"),
-        ("prune --dry-run", "pruning"),
-        ("prune", "pruning"),
+        ("prune --defaults --dry-run", "pruning"),
+        ("prune --defaults", "pruning"),
         ("check", "checking"),
         ("quarantine move --all", "checking"),
     ],

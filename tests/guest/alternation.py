@@ -29,7 +29,7 @@ class WrongError(Exception):
 
 
 class Client:
-    """What one client does: in a process of its own."""
+    """One client, in a process of its own."""
 
     def __init__(self, base: Path, asked: Connection) -> None:
         self._store = StateStore(base, lock_timeout=60)

@@ -29,7 +29,7 @@ OPTIONS = {"vfat": ["-o", "utf8"]}  # as desktops mount it; without, names beyon
 
 
 def tell(**fields: object) -> None:
-    """Tell the host."""
+    """Send an object to the host."""
     say(json.dumps(fields))
 
 
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
     PLACE.mkdir()
     for argument in arguments:
         kind, _, device = argument.partition("=")
-        subprocess.run(["modprobe", "-q", kind], check=False)  # what the kernel has is no module
+        subprocess.run(["modprobe", "-q", kind], check=False)  # not a module, if the kernel has it built in
         if kind in MAKE:
             do(*MAKE[kind], device)
         do("mount", "-t", kind, *OPTIONS.get(kind, []), device or kind, str(PLACE))

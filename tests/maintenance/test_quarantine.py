@@ -126,8 +126,8 @@ def test_entries_with_an_unreadable_reason_are_logged_and_left_out(
 ) -> None:
     reasons: dict[str, Callable[[Path], object]] = {
         "cut": lambda path: path.write_text('{"path": "c/cut.json"'),
+        "array": lambda path: path.write_text("[]"),
         "wrong": lambda path: path.write_text('{"path": 1, "reason": "", "since": "2026-03-01T08:00:00Z"}'),
-        "list": lambda path: path.write_text("[]"),
         "time": lambda path: path.write_text('{"path": "c/time.json", "reason": "", "since": "yesterday"}'),
         "pipe": os.mkfifo,
         "directory": Path.mkdir,

@@ -80,7 +80,7 @@ def test_a_corrupt_file_is_read_once_and_logged_once_by_a_store(
             assert len(store.list_sessions()) == 2
         assert [record.message.count("bad.json: line 1") for record in caplog.records] == [1]
         assert decoded.count("bad") == 1
-    assert b"bad" not in summary_file.read_bytes()
+    assert b"bad.json" not in summary_file.read_bytes()
 
 
 BAD_FILES: dict[str, tuple[str, Any]] = {
@@ -185,7 +185,7 @@ def test_a_summary_has_a_title(metadata: dict[str, Any], messages: list[str], ti
     assert summarise(session).title == title
 
 
-# What processes share.
+# The file shared between processes.
 
 
 def test_the_next_process_reads_only_changed_files(

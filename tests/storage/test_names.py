@@ -1,4 +1,4 @@
-"""Names: what is refused, what is allowed, and what Windows cannot hold."""
+"""Names: those that are refused, those that are allowed, and those that Windows cannot hold."""
 
 from __future__ import annotations
 

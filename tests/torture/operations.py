@@ -1,4 +1,4 @@
-"""The public operations that `faults.py` fails, and the store that they work on."""
+"""The public operations in which `faults.py` injects faults, and the store that they work on."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Operation:
     """One operation.
 
     Attributes:
-        name: What it is.
-        prepare: Gives, without doing it yet, what is to be done.
+        name: Its name in the report.
+        prepare: Prepares the operation, and returns it as a function.
         atomic: Whether a failure leaves the documents as they were, unless it is a `DurabilityError`.
-        keeps_all: Whether all that was there must still be somewhere, whatever fails.
-        replaces: The document whose old content may go all the same.
-        fresh: Whether the store's directory is not there yet.
+        keeps_all: Whether every content must still be in some file, whatever fails.
+        replaces: The document whose old content may be lost all the same.
+        fresh: Whether the store's directory is still missing.
     """
 
     name: str
@@ -112,7 +112,7 @@ def _discard(store: StateStore) -> ACT:
 
 
 def _orphaned(store: StateStore) -> ACT:
-    # Not of the library's own kind, which is looked for afterwards, but the kernel's, and an hour old.
+    # Of the kernel's kind, and an hour old: `faults.py` checks for temporaries of the library's own kind.
     path = store.base_path / "config" / "a.json.1.00000000-0000-0000-0000-000000000000.tmp"
     path.write_bytes(b"orphan")
     os.utime(path, (1, 1))

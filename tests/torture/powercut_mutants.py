@@ -1,4 +1,4 @@
-"""Faults to put into the library; a power cut must reveal each."""
+"""Faults in the library that a power cut must reveal."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 
 class Mutant(NamedTuple):
-    scenario: str  # reveals it
+    scenario: str  # the scenario that reveals it
     module: str
     old: str
     new: str
-    without: str = ""  # also removed
+    without: str = ""  # text that is also removed
 
 
 _SYNC_FILE = "            os.fsync(self._descriptor)  # once"
@@ -125,6 +125,6 @@ def source_with(name: str, package: Path) -> str:
 
 
 def put_in(name: str, package: Path, target: Path) -> None:
-    """Copy the package below *target*, with the fault in it."""
+    """Copy the package into *target*, with the fault in it."""
     copy = Path(shutil.copytree(package, target / package.name, ignore=shutil.ignore_patterns("__pycache__")))
     (copy / f"{MUTANTS[name].module}.py").write_text(source_with(name, package), encoding="utf-8")
