@@ -49,8 +49,10 @@ class StateStore:
         durable: Whether a save returns only when its data would survive a power cut. If not, a power cut may undo or
             tear the last saves.
         lock_timeout: How long to wait for a lock, in seconds.
-        cache_bytes: How much memory the store may use, in bytes, to keep the sessions that it saved or loaded last; 0
-            keeps none. A session that another process changed is read again.
+        cache_bytes: How much memory the store may use, in bytes, to keep the sessions that it saved or loaded last, and
+            the summaries of the last list: an upper bound, whatever the layout of the files. 0 keeps neither; lists
+            read the cache file then, as they do if the summaries do not fit. What another process changed is read
+            again.
 
     Raises:
         TypeError: If an argument has another type.
@@ -137,7 +139,7 @@ class StateStore:
 
     @property
     def cache_bytes(self) -> int:
-        """How much memory the store may use to keep sessions, in bytes."""
+        """How much memory the store may use to keep sessions and summaries, in bytes."""
         return self._cache_bytes
 
     # Documents.

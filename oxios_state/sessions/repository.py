@@ -54,7 +54,7 @@ class Sessions:
     def __init__(self, documents: Documents, cache_bytes: int) -> None:
         self._documents = documents
         self._cache = SessionCache(cache_bytes)
-        self._index = SessionIndex(documents.tree)
+        self._index = SessionIndex(documents.tree, self._cache.reserve)
 
     def save(self, session: Session) -> None:
         """Save a session, whatever its file contains by now."""
@@ -224,7 +224,8 @@ class Sessions:
 
         def saved(identity: Identity | None) -> None:
             session._source = image._source = Revision(identity, text)
-            self._cache.put(path, identity, image if text.is_exact else text)
+            kept = image if text.is_exact else text.without_inexact_records()
+            self._cache.put(path, identity, kept)
 
         self._documents.save(
             SESSIONS,

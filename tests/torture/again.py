@@ -288,8 +288,8 @@ FAULTS = {
     ),
     "bound-exceeded": Fault(
         "sessions/cache",
-        "_OVERHEAD = 3000\n_PER_BYTE = 8\n",
-        "_OVERHEAD = 0\n_PER_BYTE = 5\n",
+        "    return _OVERHEAD + (text.memory if isinstance(text, SessionText) else sum(map(memory_of, text)))\n",
+        "    return 5 * sum(map(len, text))\n",
         "sessions/test_memory_bound.py::test_the_cache_uses_no_more_memory_than_the_bound",
     ),
     "id-of-a-subclass": Fault(
