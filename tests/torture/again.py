@@ -264,8 +264,8 @@ FAULTS = {
     ),
     "kept-as-changed": Fault(
         "sessions/repository",
-        "            self._cache.put(path, identity, image if",
-        "            self._cache.put(path, identity, copy_of(session, freeze) if",
+        "            kept = image if",
+        "            kept = copy_of(session, freeze) if",
         "sessions/test_cache.py::test_a_change_during_a_save_is_not_taken_for_saved",
     ),
     "childs-wait": Fault(
@@ -324,8 +324,8 @@ FAULTS = {
     ),
     "anothers-list": Fault(
         "sessions/index",
-        "            if self._keepers[0] is keeper and self._last is last:\n",
-        "            if self._last and self._last is not last:\n"
+        "            if self._keepers[0] is keeper and self._latest is latest:\n",
+        "            if self._last and self._latest is not latest:\n"
         "                listing = listing._replace(entries=self._last.entries)\n"
         "            if True:\n",
         "sessions/test_index.py::test_a_list_is_not_mixed_with_one_that_began_earlier",
@@ -390,7 +390,7 @@ FAULTS = {
     ),
     "title-of-another-list": Fault(
         "sessions/index",
-        "            if self._keepers[0] is keeper and self._last is last:\n",
+        "            if self._keepers[0] is keeper and self._latest is latest:\n",
         "            if True:\n",
         "sessions/test_index.py::test_the_cache_file_drops_the_title_of_a_deleted_session_when_threads_list",
     ),
