@@ -216,9 +216,10 @@ def test_no_change_moves_updated_at_back(
 def test_an_update_time_ahead_of_the_clock_moves_by_a_microsecond(
     before: datetime, after: datetime, stopped_clock: Callable[[datetime], None]
 ) -> None:
-    session = Session("u", created_at=NOON, updated_at=before)
     stopped_clock(NOON)
-    session.add_user_message("hello")
+    with attrs.validators.disabled():  # two of these times cannot be recorded otherwise
+        session = Session("u", created_at=NOON, updated_at=before)
+        session.add_user_message("hello")
     assert session.updated_at == after
 
 
