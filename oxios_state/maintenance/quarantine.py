@@ -95,8 +95,8 @@ class QuarantineDirectory:
         with self._locks.hold_for(entry.path, entry.content):
             self._tree.refuse_outside(entry.path)  # again: a link may have appeared during the wait
             self._refuse_foreign(entry)
-            move(self._tree, entry.content, entry.path)
-            self._forget(entry)
+            if move(self._tree, entry.content, entry.path):
+                self._forget(entry)
             # Or a power cut could list the file as in quarantine again, though it may have changed since.
             self._tree.sync(entry.content.parents[1], f"{entry.path.name} is restored")
 

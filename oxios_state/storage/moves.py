@@ -141,7 +141,7 @@ class _Copy:
                         view = view[os.write(descriptor, view) :]
                 after = identity_of(os.fstat(source.fileno()))
             if not before == after == identity_of(status):
-                raise OSError(errno.EBUSY, "somebody saves it while it is moved")
+                raise OSError(errno.EAGAIN, "somebody saves it while it is moved")
             _copy_status(path, copy, status)
             if self._tree.durable:
                 os.fsync(descriptor)

@@ -77,7 +77,8 @@ class Directory:
             with os.scandir(self.path) as entries:
                 for entry in entries:
                     name = entry.name
-                    if name.endswith(extension) and name != extension and not name.startswith(FOREIGN_PREFIXES):
+                    # Few names begin with a dot, so that one comparison does for most.
+                    if name.endswith(extension) and (name[0] != "." or names.is_document(name)):
                         try:
                             # On Windows an entry's own status has no inode.
                             status = os.lstat(entry) if system.WINDOWS else entry.stat(follow_symlinks=False)
