@@ -24,7 +24,7 @@ from oxios_state.store import StateStore
 if TYPE_CHECKING:
     from cattrs import Converter
 
-    from oxios_state.maintenance.problems import Finding, Problem, ProblemKind, Quarantined
+    from oxios_state.maintenance.problems import Finding, Problem, ProblemKind, Quarantine, Quarantined
     from oxios_state.model.summary import SessionList, SessionSummary
     from oxios_state.model.turns import Turn
     from oxios_state.sessions.search import SearchHit
@@ -49,6 +49,7 @@ __all__ = [
     "ProblemKind",
     "PruneConfig",
     "PruneThrottle",
+    "Quarantine",
     "Quarantined",
     "RunningStep",
     "SearchHit",
@@ -78,6 +79,7 @@ _LATE = {
     "Finding": "oxios_state.maintenance.problems",
     "Problem": "oxios_state.maintenance.problems",
     "ProblemKind": "oxios_state.maintenance.problems",
+    "Quarantine": "oxios_state.maintenance.problems",
     "Quarantined": "oxios_state.maintenance.problems",
     "SearchHit": "oxios_state.sessions.search",
     "SessionList": "oxios_state.model.summary",

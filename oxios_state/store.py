@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # their import is a fifth of that of this package, and a prog
     from pathlib import Path
 
     from oxios_state.documents import Documents
-    from oxios_state.maintenance.problems import Finding, Problem, Quarantined
+    from oxios_state.maintenance.problems import Finding, Problem, Quarantine
     from oxios_state.model.summary import SessionList, SessionSummary
     from oxios_state.sessions.repository import Sessions
     from oxios_state.sessions.search import SearchHit
@@ -375,7 +375,10 @@ class StateStore:
         return self._sessions.search(text, context, conditions, limit, progress)
 
     def delete_session(self, session_id: str) -> bool:
-        """Delete a session, readable or not.
+        """Delete a session, readable or not: its file.
+
+        Copies elsewhere stay: those in `quarantine`, which a save over a corrupt file makes and `Quarantine.discard`
+        removes, archived ones, those in your backups, and in the history of git.
 
         Returns:
             Whether it existed.
@@ -512,37 +515,24 @@ class StateStore:
 
         return probe(self._documents.tree)
 
-    def quarantine(self, problem: "Problem") -> "Quarantined | None":
-        """Move a file that `check` found out of the way, under the lock of its category. Its content is kept.
+    def sweep(self) -> "list[Path]":
+        """Remove the temporary files of dead writers, and nothing else; `prune` does so, too.
+
+        A writer of this library locks its temporary file, so one that nobody locks has no writer. The kernel's count
+        as such after an hour, and on Windows all do. What they contain was never saved.
 
         Returns:
-            The entry, for `restore`; None if the file is gone, or no longer has the problem, and nothing was moved.
-
-        Raises:
-            ValueError: If the problem belongs to another store, or to the file system.
-            OSError: If the file cannot be moved; it stays where it was.
-            LockTimeoutError: If the category's lock was not free in time.
+            The paths of the removed files.
         """
-        return self._documents.quarantine.add(problem)
+        return self._documents.sweep()
 
-    def quarantined(self) -> "list[Quarantined]":
-        """Return the entries of the quarantine, the oldest first.
+    @property
+    def quarantine(self) -> "Quarantine":
+        """The quarantine: a collection of the files that were moved out of the way, or copied before a save.
 
-        An entry with an unreadable reason is left out, with a warning in the log ``oxios_state``.
+        Iterate over it, `Quarantine.add` problems to it, `Quarantine.restore` and `Quarantine.discard` its entries.
         """
-        return self._documents.quarantine.entries()
-
-    def restore(self, entry: "Quarantined") -> None:
-        """Put a file from quarantine back in its place, under the lock of its category.
-
-        Raises:
-            FileExistsError: If there is a file in its place again.
-            FileNotFoundError: If it is no longer in quarantine.
-            DurabilityError: If it is restored, but a power cut could leave it in quarantine too.
-            ValueError: If it belongs to another store, or its place is not in a category.
-            LockTimeoutError: If the category's lock was not free in time.
-        """
-        self._documents.quarantine.restore(entry)
+        return self._documents.quarantine
 
 
 def _absolute(base_path: str | os.PathLike[str]) -> "Path":

@@ -141,13 +141,19 @@ class Commands:
         return Exit.DONE
 
     def check(self, arguments: Namespace) -> Exit:
-        """Print the problems of the files; with ``--probe``, first what the directory supports."""
+        """Print the problems of the files; first what ``--probe`` and ``--sweep`` ask for."""
         findings = self.store.probe() if arguments.probe else []
         for finding in findings:
             self._print_finding(finding)
+        for swept in self.store.sweep() if arguments.sweep else ():
+            path = self._relative_path(swept)
+            if self.as_json:
+                self._print_json({"path": path, "removed": True})
+            else:
+                self.streams.print_line(f"{path}: removed, a temporary file without a writer")
         problems = self.store.check(progress=self.streams.progress("checking"))
         for problem in problems:
-            path, kind, remedy = self._relative_path(problem.path), kind_name(problem.kind), problem.kind.remedy
+            path, kind, remedy = self._relative_path(problem.path), kind_name(problem.kind), problem.remedy
             if self.as_json:
                 self._print_json({"path": path, "kind": kind, "reason": problem.reason, "remedy": remedy})
             else:
@@ -158,7 +164,7 @@ class Commands:
 
     def list_quarantined(self, _: Namespace) -> Exit:
         """Print the entries of the quarantine, the oldest first."""
-        self._print_entries(self.store.quarantined())
+        self._print_entries(self.store.quarantine)
         return Exit.DONE
 
     def quarantine(self, arguments: Namespace) -> Exit:
@@ -175,25 +181,46 @@ class Commands:
             if not named:
                 self.streams.print_error(f"check found nothing wrong with {file}")
                 outcome = Exit.NO
-        return max(outcome, self._move(chosen, self.store.quarantine))
+        return max(outcome, self._move(chosen, self.store.quarantine.add))
 
     def restore(self, arguments: Namespace) -> Exit:
         """Move files from quarantine back to their places."""
-        entries = {_entry_name(entry): entry for entry in self.store.quarantined()}
-        chosen = []
+        chosen, outcome = self._entries(arguments.entries)
+
+        def put_back(entry: Quarantined) -> Quarantined:
+            self.store.quarantine.restore(entry)
+            return entry
+
+        return max(outcome, self._move(chosen, put_back))
+
+    def discard(self, arguments: Namespace) -> Exit:
+        """Remove files from quarantine for good."""
+        chosen, outcome = self._entries(arguments.entries)
+        asks = bool(chosen) and self.streams.can_ask and not arguments.yes
+        listed = asks and self.streams.stdout_is_terminal and not self.as_json
+        if listed:
+            self._print_entries(chosen)
+        if asks and not self.streams.confirm(f"Files to remove from quarantine for good: {len(chosen)}. Continue?"):
+            self.streams.print_note("no file was removed")
+            return Exit.NO
+
+        def discard(entry: Quarantined) -> Quarantined | None:
+            return entry if self.store.quarantine.discard(entry) and not listed else None
+
+        return max(outcome, self._move(chosen, discard))
+
+    def _entries(self, entry_names: Iterable[str]) -> tuple[list[Quarantined], Exit]:
+        """Return the entries of these names; a name without an entry is an error, and ends the command with 1."""
+        entries = {_entry_name(entry): entry for entry in self.store.quarantine}
         outcome = Exit.DONE
-        for name in arguments.entries:
+        chosen = []
+        for name in dict.fromkeys(entry_names):
             if name in entries:
                 chosen.append(entries[name])
             else:
                 self.streams.print_error(f"there is no entry {name} in quarantine")
                 outcome = Exit.NO
-
-        def put_back(entry: Quarantined) -> Quarantined:
-            self.store.restore(entry)
-            return entry
-
-        return max(outcome, self._move(chosen, put_back))
+        return chosen, outcome
 
     def _print_finding(self, finding: Finding) -> None:
         remedy = ProblemKind.FILE_SYSTEM.remedy if finding.holds is False else None

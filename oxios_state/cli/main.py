@@ -23,8 +23,8 @@ _EPILOG = """\
 exit codes:
   0    done; for check: no problems
   1    the answer is no: there is no such session, match,
-       entry or file; check found problems; prune was not
-       confirmed
+       entry or file; check found problems; prune or discard
+       was not confirmed
   2    wrong usage, or the base is not a directory
   3    failed: a file that cannot be read, a lock that is
        not free in time, an error of the system
@@ -148,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--probe", action="store_true", help="first try what the directory supports: locks, syncs, names"
     )
+    command.add_argument("--sweep", action="store_true", help="first remove the temporary files of dead writers")
     _add_quarantine(subcommands)
     return parser
 
@@ -196,7 +197,7 @@ def _add_prune(subcommands: Any) -> None:
 
 
 def _add_quarantine(subcommands: Any) -> None:
-    quarantine = subcommands.add_parser("quarantine", help="move files out of the way, and back")
+    quarantine = subcommands.add_parser("quarantine", help="move files out of the way, and back, or discard them")
     _add_base(quarantine, argparse.SUPPRESS)
     actions = quarantine.add_subparsers(metavar="ACTION", required=True)
     _add(actions, "list", "list_quarantined", "print the entries of the quarantine, the oldest first")
@@ -215,8 +216,14 @@ def _add_quarantine(subcommands: Any) -> None:
         help=f"all files of this kind; may be repeated: {', '.join(kinds)}",
     )
 
-    command = _add(actions, "restore", "restore", "move files from quarantine back to their places")
-    command.add_argument("entries", nargs="+", metavar="ENTRY", help="an entry, as quarantine list prints it")
+    restore = _add(actions, "restore", "restore", "move files from quarantine back to their places")
+    discard = _add(
+        *(actions, "discard", "discard", "remove files from quarantine for good"),
+        "At a terminal, it asks first; elsewhere it does not.",
+    )
+    discard.add_argument("--yes", action="store_true", help="do not ask")
+    for command in (restore, discard):
+        command.add_argument("entries", nargs="+", metavar="ENTRY", help="an entry, as quarantine list prints it")
 
 
 def _add(subcommands: Any, name: str, run: str, summary: str, details: str = "") -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from oxios_state.model.progress import over
 from oxios_state.model.summary import SessionList
 from oxios_state.model.values import SESSIONS
 from oxios_state.storage import names, reads
+from oxios_state.storage.moves import move
 from oxios_state.storage.tree import remove
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Removal:
         number, name = 1, path.stem
         while True:
             try:
-                moved = self._tree.move(path, self._documents.path(archive, name, path.suffix))
+                moved = move(self._tree, path, self._documents.path(archive, name, path.suffix))
             except FileExistsError:
                 number += 1
                 name = f"{path.stem}.{number}"

@@ -119,6 +119,7 @@ class Sessions:
 
     def _hits(self, needle: Needle, conditions: SessionFilter, progress: Progress | None) -> Iterator[SearchHit]:
         for summary in over(self._chosen(conditions, progress), progress):
+            path, raw = self._documents.tree.base / SESSIONS / f"{summary.id}.json", None
             try:
                 path = self._path(summary.id)
                 raw = reads.read(path)
@@ -126,7 +127,7 @@ class Sessions:
                     continue
                 session = decode_named(raw, path)
             except (StateError, OSError) as error:
-                _log.warning("left out of the search: %s", error)
+                self._index.report(path, raw, error)
                 continue
             if conditions.accepts(summarise(session)):  # again: it may have been saved since it was listed
                 yield from search_session(session, needle)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import oxios_state
-from oxios_state import AgentResponse, Finding, PruneConfig, Session, StateStore
+from oxios_state import AgentResponse, Finding, ProblemKind, PruneConfig, Session, StateStore
 from oxios_state.cli import console
 from oxios_state.cli.main import main
 
@@ -486,7 +486,7 @@ def test_check_prints_a_line_for_each_problem_and_ends_with_1(broken: StateStore
     assert (code, errors) == (1, "")
     assert sorted(output.splitlines()) == [
         f"sessions/bad.json: corrupt: {BAD} (mend it by hand, or quarantine it)",
-        f"sessions/con.md: portability: {DEVICE} (rename it before the directory goes to such a system)",
+        f"sessions/con.md: portability: {DEVICE} ({ProblemKind.PORTABILITY.remedy})",
     ]
 
 
@@ -507,6 +507,22 @@ def test_check_without_problems_ends_with_0(store: StateStore, run: Run) -> None
     assert run("check") == (0, "", "")
 
 
+def test_check_removes_the_temporary_files_of_dead_writers_on_request(broken: StateStore, run: Run) -> None:
+    orphan = broken.base_path / "sessions/.oxios_state.0123456789abcdef.tmp"
+    orphan.touch()
+    assert f"{orphan.name}: orphan: a temporary file without a writer (sweep() or oxios-state check --sweep" in run(
+        "check"
+    )[1].replace("sessions/", "")
+    assert orphan.exists()
+    code, output, errors = run("check", "--sweep")
+    assert (code, errors, orphan.exists()) == (1, "", False)
+    assert output.splitlines()[0] == f"sessions/{orphan.name}: removed, a temporary file without a writer"
+    assert len(output.splitlines()) == 3
+    orphan.touch()
+    assert objects(run("check", "--sweep", "--json")[1])[0] == {"path": f"sessions/{orphan.name}", "removed": True}
+    assert {path.name for path in (broken.base_path / "sessions").iterdir()} == {"good.json", "bad.json", "con.md"}
+
+
 @pytest.fixture
 def probed(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     """The findings of a probe that takes no time."""
@@ -519,7 +535,7 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     return findings
 
 
-REMEDY = "move the directory to a file system that has this, or mount this one so that it does"
+REMEDY = ProblemKind.FILE_SYSTEM.remedy
 
 
 def test_check_prints_the_findings_of_the_probe_first(broken: StateStore, probed: list[Finding], run: Run) -> None:
@@ -582,7 +598,7 @@ def test_quarantine_moves_the_selected_files(
 def test_an_entry_as_json_has_its_path_reason_and_time(broken: StateStore, run: Run) -> None:
     (moved,) = objects(run("quarantine", "move", "--json", str(broken.base_path / "sessions/bad.json"))[1])
     (listed,) = objects(run("quarantine", "list", "--json")[1])
-    (entry,) = broken.quarantined()
+    (entry,) = broken.quarantine
     assert listed == moved
     assert moved == {
         "entry": entry.content.parent.name,
@@ -638,6 +654,15 @@ def test_restore_ends_with_1_for_a_missing_entry_and_3_for_an_occupied_path(brok
     code, output, errors = run("quarantine", "restore", "none", entry)
     assert (code, output) == (3, "")
     assert "File exists" in errors
+
+
+def test_discard_removes_files_from_quarantine_for_good(broken: StateStore, run: Run) -> None:
+    output = run("quarantine", "move", "sessions/bad.json")[1]
+    entry = output.split()[0]
+    assert run("quarantine", "discard", "none") == (1, "", "oxios-state: there is no entry none in quarantine\n")
+    assert run("quarantine", "discard", entry, entry) == (0, output, "")
+    assert run("quarantine", "list") == (0, "", "")
+    assert run("quarantine", "discard", "--yes", entry)[0] == 1
 
 
 def test_an_entry_with_a_forged_path_is_not_restored(broken: StateStore, run: Run) -> None:

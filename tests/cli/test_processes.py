@@ -418,6 +418,21 @@ def test_prune_does_not_ask_with_yes_or_without_sessions_to_remove(store: StateS
         assert re.findall("sessions removed: .", terminal.text) == ["sessions removed: 1", "sessions removed: 0"]
 
 
+@pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 0), ("n\n", 1, 1)])
+def test_discard_asks_at_a_terminal(store: StateStore, answer: str, code: int, left: int) -> None:
+    (store.base_path / "c").mkdir(parents=True)
+    (store.base_path / "c" / "x.json").write_text("{")
+    entry = store.quarantine.add(store.check()[0])
+    assert entry is not None
+    with at_terminal(store, ["quarantine", "discard", entry.content.parent.name]) as terminal:
+        terminal.wait_for("Files to remove from quarantine for good: 1. Continue? [y/N] ")
+        terminal.type(answer)
+        assert terminal.end() == code
+        assert terminal.text.count("c/x.json") == 1
+        assert ("no file was removed" in terminal.text) == (code == 1)
+    assert len(store.quarantine) == left
+
+
 def test_a_question_is_not_part_of_the_output(store: StateStore, tmp_path: Path) -> None:
     base = StateStore(tmp_path / "base", durable=False)
     save(base, "s", days=30)

@@ -88,10 +88,10 @@ def _name(kind: str) -> None:
         """Put a file back where there is one by another name."""
         (store.base_path / "c" / "Foo.json").write_text("{")
         (corrupt,) = (problem for problem in store.check() if problem.kind.name == "CORRUPT")
-        entry = store.quarantine(corrupt)
+        entry = store.quarantine.add(corrupt)
         assert entry is not None
         store.save_json("c", "foo", "in its place")
-        store.restore(entry)
+        store.quarantine.restore(entry)
 
     def sound() -> dict[str, Any]:
         found = store.load_session("Foo")
@@ -102,7 +102,7 @@ def _name(kind: str) -> None:
             "markdown": store.load_markdown("c", "Long name"),
             "caf\u00e9": store.load_json("c", "caf\u00e9"),
             "dot": store.load_json("notes", "a"),
-            "quarantine": len(store.quarantined()),
+            "quarantine": len(store.quarantine),
         }
 
     store.save_session(session("Foo", "kept"))

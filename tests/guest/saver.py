@@ -95,7 +95,7 @@ def verify() -> Known:
     found = {path.relative_to(BASE).as_posix(): look(store, path) for path in documents()}
     for key, value in found.items():
         booted.say(f"found {key}={value}")
-    for entry in store.quarantined():
+    for entry in store.quarantine:
         booted.say(f"found quarantine/{entry.path.relative_to(BASE)}={digest('bad', entry.content.read_bytes())}")
     compare_list(found)
     for problem in store.check():
@@ -308,10 +308,10 @@ class Worker:
             self._save_json("spoilt", name, **{kept: bad})
             return
         with self._announced({key: ABSENT, kept: bad}):
-            entry = self._store.quarantine(Problem(ProblemKind.CORRUPT, path, "on purpose"))
+            entry = self._store.quarantine.add(Problem(ProblemKind.CORRUPT, path, "on purpose"))
         assert entry is not None, key
         with self._announced({kept: ABSENT, key: bad}):
-            self._store.restore(entry)
+            self._store.quarantine.restore(entry)
         self._delete(key)
 
     def list(self) -> None:

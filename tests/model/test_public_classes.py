@@ -23,6 +23,7 @@ from oxios_state import (
     ProblemKind,
     PruneConfig,
     PruneThrottle,
+    Quarantine,
     Quarantined,
     RunningStep,
     SearchHit,
@@ -81,7 +82,7 @@ INSTANCES: dict[str, Any] = {
         Turn(MESSAGE, RESPONSE, (STEP,)),
     )
 }
-NOT_PICKLABLE: set[type] = {RunningStep}  # it belongs to a running block
+NOT_PICKLABLE: set[type] = {Quarantine, RunningStep}  # they belong to a store, and to a running block
 CLASSES: dict[str, type] = {
     name: public for name in oxios_state.__all__ if inspect.isclass(public := getattr(oxios_state, name))
 }

@@ -460,7 +460,7 @@ FAULTS = {
     ),
     "copies-of-nothing": Fault(
         "maintenance/quarantine",
-        "                if reads.read(path) == content:",
+        "                if entry is not None and reads.read(path) == content:",
         "                if False:",
         "maintenance/test_quarantine.py::test_a_failed_save_over_a_corrupt_document_leaves_no_copy",
     ),

@@ -91,18 +91,24 @@ def _lock(store: StateStore) -> ACT:
 
 def _quarantine(store: StateStore) -> ACT:
     problem = next(problem for problem in store.check() if problem.path.name == "broken.json")
-    return lambda: getattr(store.quarantine(problem), "content", None)
+    return lambda: getattr(store.quarantine.add(problem), "content", None)
 
 
 def _restore(store: StateStore) -> ACT:
     _quarantine(store)()
-    (entry,) = store.quarantined()
-    return lambda: store.restore(entry)
+    (entry,) = store.quarantine
+    return lambda: store.quarantine.restore(entry)
 
 
 def _quarantined(store: StateStore) -> ACT:
     _quarantine(store)()
-    return lambda: [entry.path for entry in store.quarantined()]
+    return lambda: [entry.path for entry in store.quarantine]
+
+
+def _discard(store: StateStore) -> ACT:
+    _quarantine(store)()
+    (entry,) = store.quarantine
+    return lambda: store.quarantine.discard(entry)
 
 
 def _orphaned(store: StateStore) -> ACT:
@@ -204,4 +210,5 @@ OPERATIONS = [
     Operation("quarantine", _quarantine, atomic=False),
     Operation("quarantined", _quarantined),
     Operation("restore", _restore, atomic=False),
+    Operation("discard", _discard, atomic=False, keeps_all=False),
 ]

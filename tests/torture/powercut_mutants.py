@@ -20,9 +20,9 @@ _SYNC_MADE = "                    sync_directory(path.parent)"
 _REPLACE = "                _replace(self._temporary, self._path)"
 _SYNC_SAVED = '        self._tree.sync(self._path.parent, f"{self._path.name} is saved")'
 _TEMPORARY = 'f"{OWN_PREFIX}.{self._token.hex()}.tmp"'
-_MOVE = "        linked = _link(path, target)\n        if not linked:"
+_MOVE = "        linked = link(path, target)\n        if not linked:"
 _SYNC_MOVED = '        self.sync(target.parent, f"{target.name} is there")\n'
-_MOVE_IN = "                self._tree.move(path, entry.content)\n"
+_MOVE_IN = "                move(self._tree, path, entry.content)\n"
 
 MUTANTS = {
     "no fsync of the file": Mutant("saves", "storage/atomic_write", _SYNC_FILE, "            pass  #"),

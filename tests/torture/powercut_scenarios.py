@@ -124,7 +124,7 @@ def _corrupt(store: StateStore) -> None:
 
 def _quarantine(store: StateStore) -> Iterator[None]:
     (problem,) = store.check()
-    assert store.quarantine(problem)
+    assert store.quarantine.add(problem)
     yield
 
 
@@ -134,8 +134,8 @@ def _quarantined(store: StateStore) -> None:
 
 
 def _restore(store: StateStore) -> Iterator[None]:
-    (entry,) = store.quarantined()
-    store.restore(entry)
+    (entry,) = store.quarantine
+    store.quarantine.restore(entry)
     yield
 
 
@@ -223,7 +223,7 @@ class Library:
                         path = path.with_suffix(".md")
                         assert store.load_markdown(category, name) is not None
                 found[f"{category}/{name}"] = path.read_bytes()
-        for entry in store.quarantined():
+        for entry in store.quarantine:
             found[f"quarantined {entry.path.name}"] = entry.content.read_bytes()
         return found
 

@@ -18,6 +18,7 @@ from oxios_state import (
     Problem,
     PruneConfig,
     PruneThrottle,
+    Quarantined,
     RunningStep,
     SearchHit,
     Session,
@@ -174,6 +175,18 @@ store.prune(PruneConfig(ttl_hours=1.5), now=datetime.now(UTC))
 assert_type(PruneConfig().max_sessions, int)
 assert_type(store.save_session_with_prune(session, PruneConfig(), throttle), SessionList)
 store.save_session_with_prune(session, PruneConfig(5))
+
+# Maintenance.
+
+for problem in store.check():
+    assert_type(problem.remedy, str)
+    assert_type(store.quarantine.add(problem), Quarantined | None)
+for entry in store.quarantine:
+    assert_type(entry, Quarantined)
+    store.quarantine.restore(entry)
+    assert_type(store.quarantine.discard(entry), bool)
+assert_type(len(store.quarantine), int)
+assert_type(store.sweep(), list[Path])
 
 # Errors and timestamps.
 
