@@ -82,7 +82,7 @@ class Operations:
     replace: Callable[[str, str], object] = os.replace
     link: Callable[[str, str], object] = os.link
     exists: Callable[[str], bool] = os.path.lexists
-    sync: Callable[[int], object] = os.fsync
+    sync: Callable[[int], object] = system.sync
     sync_directory: Callable[[Path], object] = sync_directory
     set_times: Callable[[str, tuple[int, int]], object] = lambda path, times: os.utime(path, ns=times)
     now: Callable[[], int] = time.time_ns

@@ -86,11 +86,11 @@ def _read_once(path: Path, known: Container[Identity | None]) -> tuple[bytes | N
 
 def _open(path: Path) -> int:
     try:
-        return os.open(path, system.READ | system.NO_LINK)
+        return system.open_file(path, system.READ | system.NO_LINK)
     except OSError:
         if not os.path.islink(path):
             raise
-        return os.open(path, system.READ)  # `Tree` has checked where the link leads
+        return system.open_file(path, system.READ)  # `Tree` has checked where the link leads
 
 
 def identity(path: Path) -> Identity:

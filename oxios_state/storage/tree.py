@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Errors of file systems without hard links: Linux's own, FUSE, servers; and of a file that has too many.
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
+_BEGINNING = 4096  # bytes of a file that tell whose it is
 _RELATIVE = {os.stat, os.unlink} <= os.supports_dir_fd
 
 
@@ -274,11 +275,12 @@ class Tree:
             self.make_directory(directory)
             ignore = self.own / ".gitignore"
             with naming(ignore):
-                content = ignore.read_bytes() if ignore.is_file() else b""
+                content = _beginning(ignore) if ignore.is_file() else b""
                 # After a power cut, or on a full disk, it may be empty, cut off or zeros; anything else is the user's.
-                if content != b"*\n" and not content.strip(b"*\n\0"):
-                    flags = os.O_WRONLY | os.O_CREAT | system.BINARY | system.NO_LINK | system.NO_WAIT
-                    with open(os.open(ignore, flags, 0o600), "wb") as file:
+                if content != b"*\n" and len(content) < _BEGINNING and not content.strip(b"*\n\0"):
+                    flags = os.O_WRONLY | os.O_CREAT | system.BINARY | system.NO_LINK
+                    with open(system.open_file(ignore, flags, 0o600), "wb") as file:
+                        file.truncate()
                         file.write(b"*\n")
             self._own_created.add(directory)
         return directory
@@ -324,6 +326,14 @@ def remove(path: Path) -> bool:
     return True
 
 
+def _beginning(path: Path) -> bytes:
+    descriptor = system.open_file(path, system.READ)
+    try:
+        return os.read(descriptor, _BEGINNING)
+    finally:
+        os.close(descriptor)
+
+
 def _is_directory(path: Path) -> bool:
     """Return whether *path* is a directory, and not a link to one."""
     try:
@@ -359,7 +369,7 @@ def sync_directory(directory: Path) -> None:
     with naming(directory):
         descriptor = os.open(directory, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            system.sync(descriptor)
         finally:
             os.close(descriptor)
 
