@@ -51,10 +51,15 @@ class StateStore:
         lock_timeout: How long to wait for a lock, in seconds.
         cache_bytes: How much memory the store may use, in bytes, to keep the sessions that it saved or loaded last; 0
             keeps none. A session that another process changed is read again.
+        max_file_bytes: The size of the largest file that the store reads or saves, in bytes. A larger one is a
+            `CorruptStateError` of that file and is not read; a larger save is an `UnsupportedValueError`.
+        read_only: Whether every change is refused. Nothing is written then, not even a cache or a lock file: for a
+            notebook beside a running kernel. A method that changes something raises `OSError` (``EROFS``); loading,
+            listing, searching and `check` work.
 
     Raises:
         TypeError: If an argument has another type.
-        ValueError: If *lock_timeout* is negative or not finite, or *cache_bytes* negative.
+        ValueError: If *lock_timeout* is negative or not finite, *cache_bytes* negative, or *max_file_bytes* below 1.
 
     Example:
         >>> store = StateStore("~/oxios")
@@ -74,17 +79,25 @@ class StateStore:
         durable: bool = True,
         lock_timeout: float = 30.0,
         cache_bytes: int = 128 * 2**20,
+        max_file_bytes: int = 2**30,
+        read_only: bool = False,
     ) -> None:
-        if not isinstance(durable, bool):
-            raise TypeError(f"durable must be bool, not {type(durable).__name__}")
+        for name, value in (("durable", durable), ("read_only", read_only)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be bool, not {type(value).__name__}")
         self._base_path = _absolute(base_path)
         self._durable = durable
         self._lock_timeout = check_number("lock_timeout", lock_timeout, threading.TIMEOUT_MAX)
         self._cache_bytes = check_count("cache_bytes", cache_bytes)
+        if not check_count("max_file_bytes", max_file_bytes):
+            raise ValueError("max_file_bytes must be at least 1")
+        self._max_file_bytes = max_file_bytes
+        self._read_only = read_only
         self._parts: dict[str, Any] = {}
 
     def __repr__(self) -> str:
-        options = f"durable={self.durable}, lock_timeout={self.lock_timeout}, cache_bytes={self.cache_bytes}"
+        names = ("durable", "lock_timeout", "cache_bytes", "max_file_bytes", "read_only")
+        options = ", ".join(f"{name}={getattr(self, name)}" for name in names)
         return f"{type(self).__name__}({str(self.base_path)!r}, {options})"
 
     def __str__(self) -> str:
@@ -105,7 +118,13 @@ class StateStore:
             with _importing:
                 from oxios_state.documents import Documents  # imports cattrs and filelock
 
-            part = Documents(self.base_path, durable=self.durable, lock_timeout=self.lock_timeout)
+            part = Documents(
+                self.base_path,
+                durable=self.durable,
+                lock_timeout=self.lock_timeout,
+                max_file_bytes=self.max_file_bytes,
+                read_only=self.read_only,
+            )
             self._parts.setdefault("documents", part)
         documents: Documents = self._parts["documents"]
         return documents
@@ -140,6 +159,16 @@ class StateStore:
         """How much memory the store may use to keep sessions, in bytes."""
         return self._cache_bytes
 
+    @property
+    def max_file_bytes(self) -> int:
+        """The size of the largest file that the store reads or saves, in bytes."""
+        return self._max_file_bytes
+
+    @property
+    def read_only(self) -> bool:
+        """Whether every change is refused."""
+        return self._read_only
+
     # Documents.
 
     def save_markdown(self, category: str, name: str, content: str) -> None:
@@ -154,7 +183,7 @@ class StateStore:
 
         Raises:
             InvalidNameError: If *category* or *name* is not allowed.
-            UnsupportedValueError: If *content* has a lone surrogate.
+            UnsupportedValueError: If *content* has a lone surrogate, or is larger than `max_file_bytes`.
             LockTimeoutError: If the category's lock was not free in time.
             DurabilityError: If it is saved, but a power cut could undo it.
             TypeError: If *content* is not a string.
@@ -166,7 +195,7 @@ class StateStore:
 
         Raises:
             InvalidNameError: If *category* or *name* is not allowed.
-            CorruptStateError: If it is not UTF-8 text in a regular file.
+            CorruptStateError: If it is not UTF-8 text in a regular file, or is larger than `max_file_bytes`.
         """
         return self._documents.load_markdown(category, name)
 
@@ -181,7 +210,8 @@ class StateStore:
 
         Raises:
             InvalidNameError: If *category* or *name* is not allowed.
-            UnsupportedValueError: If the kernel could not read *data* back; with the JSON path of the value.
+            UnsupportedValueError: If the kernel could not read *data* back, with the JSON path of the value; or if the
+                document would be larger than `max_file_bytes`.
             LockTimeoutError: If the category's lock was not free in time.
             DurabilityError: If it is saved, but a power cut could undo it.
         """
@@ -262,7 +292,8 @@ class StateStore:
 
         Raises:
             InvalidNameError: If the session's id is not allowed.
-            UnsupportedValueError: If the kernel could not read it back; with the JSON path of the value.
+            UnsupportedValueError: If the kernel could not read it back, with the JSON path of the value; or if it is
+                larger than `max_file_bytes`.
             LockTimeoutError: If the lock of the sessions was not free in time.
             DurabilityError: If it is saved, but a power cut could undo it.
         """

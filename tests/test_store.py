@@ -61,6 +61,11 @@ def test_a_base_path_of_another_type_is_refused() -> None:
         ({"lock_timeout": float("inf")}, ValueError),
         ({"cache_bytes": 1.0}, TypeError),
         ({"cache_bytes": -1}, ValueError),
+        ({"max_file_bytes": 1.0}, TypeError),
+        ({"max_file_bytes": True}, TypeError),
+        ({"max_file_bytes": 0}, ValueError),
+        ({"max_file_bytes": -1}, ValueError),
+        ({"read_only": 1}, TypeError),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path: Path, arguments: dict[str, Any], error: type[Exception]) -> None:
@@ -89,16 +94,19 @@ def test_the_home_directory_is_expanded_and_a_relative_path_is_resolved(
 
 
 def test_the_repr_of_a_store_has_its_options(tmp_path: Path) -> None:
-    store = StateStore(tmp_path, durable=False, lock_timeout=2, cache_bytes=0)
-    assert repr(store) == f"StateStore('{tmp_path}', durable=False, lock_timeout=2, cache_bytes=0)"
+    store = StateStore(tmp_path, durable=False, lock_timeout=2, cache_bytes=0, max_file_bytes=9, read_only=True)
+    options = "durable=False, lock_timeout=2, cache_bytes=0, max_file_bytes=9, read_only=True"
+    assert repr(store) == f"StateStore('{tmp_path}', {options})"
 
 
 def test_a_pickled_store_has_the_same_options_and_parts_of_its_own(tmp_path: Path) -> None:
-    store = StateStore(tmp_path, durable=False, lock_timeout=5, cache_bytes=10**6)
+    options: dict[str, Any] = {"durable": False, "lock_timeout": 5, "cache_bytes": 10**6, "max_file_bytes": 10**5}
+    store = StateStore(tmp_path, **options)
     session = store.get_or_create_session("ada", "s")  # creates the parts, which have locks and caches
     copy = pickle.loads(pickle.dumps(store))
-    assert (copy.base_path, copy.durable, copy.lock_timeout, copy.cache_bytes) == (tmp_path, False, 5, 10**6)
-    assert pickle.dumps(store) == pickle.dumps(StateStore(tmp_path, durable=False, lock_timeout=5, cache_bytes=10**6))
+    assert copy.base_path == tmp_path
+    assert {name: getattr(copy, name) for name in options} == options
+    assert pickle.dumps(store) == pickle.dumps(StateStore(tmp_path, **options))
     copy.save_json("c", "a", 1)
     assert store.load_json("c", "a") == 1
     assert copy.load_session("s") == session

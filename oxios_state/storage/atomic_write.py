@@ -170,7 +170,11 @@ def sweep(tree: Tree) -> list[Path]:
 
     A writer of this library locks its temporary file until it is renamed, so an unlocked one has no writer. The
     kernel's, and on Windows all, count as orphans after an hour.
+
+    Raises:
+        OSError: If the store is read-only.
     """
+    tree.refuse_change()
     return [path for path in _all_files(tree) if is_orphan(path, remove)]
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # Errors of file systems without hard links: Linux's own, FUSE, servers; and of a file that has too many.
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
+MAX_FILE_BYTES = 2**30
+"""The size of the largest file that a store reads and writes, by default."""
+
 _BEGINNING = 4096  # bytes of a file that tell whose it is
 _RELATIVE = {os.stat, os.unlink} <= os.supports_dir_fd
 
@@ -129,13 +132,33 @@ class Tree:
     Args:
         base: The base directory, absolute.
         durable: Whether changes are synced, to survive a power cut.
+        read_only: Whether every change is refused.
+        max_file_bytes: The size of the largest file that is read or written.
     """
 
-    def __init__(self, base: Path, *, durable: bool) -> None:
+    def __init__(
+        self, base: Path, *, durable: bool, read_only: bool = False, max_file_bytes: int = MAX_FILE_BYTES
+    ) -> None:
         self.base = base
         self.durable = durable
+        self.read_only = read_only
+        self.max_file_bytes = max_file_bytes
         self._synced: set[Path] = set()  # directories that a power cut does not undo
         self._own_created: set[Path] = set()
+
+    def without_syncs(self) -> Tree:
+        """Return this tree for files that need not survive a power cut."""
+        return Tree(self.base, durable=False, read_only=self.read_only, max_file_bytes=self.max_file_bytes)
+
+    def refuse_change(self) -> None:
+        """Raise an error if the store is read-only.
+
+        Raises:
+            OSError: If it is; EROFS, with the base directory.
+        """
+        if self.read_only:
+            reason = "the store is read-only: it was created with read_only=True"
+            raise OSError(errno.EROFS, reason, str(self.base))
 
     @property
     def own(self) -> Path:
@@ -205,6 +228,7 @@ class Tree:
             InvalidNameError: If *target* is *path* by another name.
             FileExistsError: If there is another file at *target*. If it is the same file, only *path* is removed.
         """
+        self.refuse_change()
         self.make_directory(target.parent)
         if path.name == target.name and os.path.samefile(path.parent, target.parent):
             raise InvalidNameError(f"a file cannot be moved to where it is: {target}")
@@ -244,6 +268,7 @@ class Tree:
         """
         if directory in self._synced and directory.is_dir():
             return
+        self.refuse_change()
         uncertain = []
         while not directory.is_dir() or (
             self.durable and self.base in directory.parents and directory not in self._synced
