@@ -1,6 +1,7 @@
 """The state store: the whole public interface on one page. It delegates to its parts and computes nothing."""
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -40,7 +41,9 @@ class StateStore:
     document's old content or its new one, whole. Every change takes the lock of its category.
 
     Any method may raise `OSError` where the file system does, with the file's name. An `OSError` from a save that
-    begins with "not saved" leaves the document unchanged; `DurabilityError` says that it was saved.
+    begins with "not saved" leaves the document unchanged; `DurabilityError` says that it was saved. While the
+    interpreter shuts down, as in ``__del__``, every method raises `RuntimeError`; functions registered with `atexit`
+    can still save.
 
     A notebook, and ``print``, show the content of a store; both read it. ``repr`` reads nothing.
 
@@ -109,11 +112,18 @@ class StateStore:
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_parts": {}}  # a copy has caches and locks of its own
 
+    _is_finalizing = staticmethod(sys.is_finalizing)  # when the interpreter shuts down, `sys` may be gone
+
     # The parts are imported and created when they are first needed: importing them costs more than the rest of this
     # package. If two threads create a part at once, both use the one that was stored first.
 
     @property
     def _documents(self) -> "Documents":
+        if self._is_finalizing():
+            raise RuntimeError(
+                "not saved, and not loaded: the interpreter is shutting down, and modules that are needed may be gone."
+                " Save earlier, or in a function that is registered with atexit"
+            )
         if "documents" not in self._parts:
             with _importing:
                 from oxios_state.documents import Documents  # imports cattrs and filelock
@@ -131,11 +141,12 @@ class StateStore:
 
     @property
     def _sessions(self) -> "Sessions":
+        documents = self._documents
         if "sessions" not in self._parts:
             with _importing:
                 from oxios_state.sessions.repository import Sessions  # imports cattrs and filelock
 
-            self._parts.setdefault("sessions", Sessions(self._documents, self.cache_bytes))
+            self._parts.setdefault("sessions", Sessions(documents, self.cache_bytes))
         sessions: Sessions = self._parts["sessions"]
         return sessions
 
@@ -235,7 +246,9 @@ class StateStore:
 
         Raises:
             InvalidNameError: If *category* or *name* is not allowed.
-            CorruptStateError: If it is not JSON, or not a *type*; with every fault and its place.
+            CorruptStateError: If it is not JSON, or not a *type*, with every fault and its place; or if it is larger
+                than `max_file_bytes`. Errors of your class or hook other than `ValueError`, `TypeError`, `LookupError`
+                and `ArithmeticError` pass unchanged.
             cattrs.StructureHandlerNotFoundError: If `converter` does not know *type*.
         """
         return self._documents.load_json(category, name, type, default)
@@ -507,12 +520,13 @@ class StateStore:
         Returns:
             The problems, each with its kind, path, reason and remedy.
         """
+        tree = self._documents.tree
         with _importing:
             from oxios_state.maintenance.check import check  # imports cattrs
 
         findings = self.probe() if probe else []
         problems = [finding.problem(self.base_path) for finding in findings]
-        return [*filter(None, problems), *check(self._documents.tree, progress)]
+        return [*filter(None, problems), *check(tree, progress)]
 
     def probe(self) -> list[Finding]:
         """Try the operations that this library's promises rest on, to find out whether the directory supports them.
@@ -524,10 +538,11 @@ class StateStore:
             The findings. A trial that failed, or was not possible, is a finding too; where nothing can be written, that
             is the only one.
         """
+        tree = self._documents.tree
         with _importing:
             from oxios_state.maintenance.probe import probe  # imports subprocess
 
-        return probe(self._documents.tree)
+        return probe(tree)
 
     def quarantine(self, problem: Problem) -> Quarantined | None:
         """Move a file that `check` found out of the way, under the lock of its category. Its content is kept.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +183,49 @@ def test_every_method_refuses_a_bad_category_before_the_disk_is_touched(store: S
         with pytest.raises(InvalidNameError):
             call()
     assert not store.base_path.exists()
+
+
+@pytest.mark.parametrize("link", ["base", "base/notes"])
+def test_a_link_to_a_missing_directory_is_named_by_the_error_of_a_save(tmp_path: Path, link: str) -> None:
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    target = (tmp_path / link).with_name("missing")
+    (tmp_path / link).symlink_to(target)
+    store = StateStore(tmp_path / "base", durable=False)
+    with pytest.raises(FileNotFoundError, match=f"not saved, a symbolic link to a missing directory, {target}"):
+        store.save_markdown("notes", "a", "text")
+    assert store.load_markdown("notes", "a") is None
+
+
+# Saves while the interpreter shuts down: before the library is used, and after.
+SHUTDOWN = """
+import sys
+from oxios_state import Session, StateStore
+store = StateStore(sys.argv[1])
+if sys.argv[2] == "used":
+    store.load_session("s")
+class Saver:
+    def __del__(self, store=store, session=Session("ada", "s"), print=print):
+        for save in (lambda: store.save_session(session), lambda: store.check(), lambda: store.probe()):
+            try:
+                save()
+            except RuntimeError as error:
+                print(error, flush=True)
+saver = Saver()
+"""
+
+
+@pytest.mark.parametrize("use", ["used", "unused"])
+def test_a_save_while_the_interpreter_shuts_down_is_a_clear_error(tmp_path: Path, use: str) -> None:
+    store = StateStore(tmp_path, durable=False)
+    session = store.get_or_create_session("ada", "s")
+    session.add_user_message("kept")
+    store.save_session(session)
+    command = [sys.executable, "-c", SHUTDOWN, str(tmp_path), use]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert process.stdout.count("not saved, and not loaded: the interpreter is shutting down") == 3
+    assert process.stderr == ""
+    assert StateStore(tmp_path).load_session("s") == session
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_every_error_of_the_library_is_a_state_error() -> None:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import attrs
@@ -66,6 +67,8 @@ class PruneConfig:
 class PruneThrottle:
     """Lets one caller prune per cooldown, however many threads ask. Share one between the threads of a process.
 
+    A copy, and one that is unpickled in another process, starts afresh: it lets its first caller prune.
+
     Args:
         cooldown: The least time between two prunes, in seconds or as a `datetime.timedelta`.
         clock: Returns the time in seconds and never goes back. For tests.
@@ -92,6 +95,9 @@ class PruneThrottle:
 
     def __repr__(self) -> str:
         return f"PruneThrottle({self._cooldown!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(PruneThrottle, clock=self._clock), (self._cooldown,)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()  # or two threads that ask at once could both see the old _last

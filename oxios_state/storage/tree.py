@@ -26,6 +26,7 @@ MAX_FILE_BYTES = 2**30
 """The size of the largest file that a store reads and writes, by default."""
 
 _BEGINNING = 4096  # bytes of a file that tell whose it is
+_MOUNT_POINT = " (a file that is a mount point, as in a container, cannot be replaced: mount its directory instead)"
 _RELATIVE = {os.stat, os.unlink} <= os.supports_dir_fd
 
 
@@ -281,6 +282,9 @@ class Tree:
                 path.mkdir(mode=0o700)
             except FileExistsError:  # if that is a file, the next step reports it
                 created = False
+                if path.is_symlink() and not path.exists():
+                    reason = f"a symbolic link to a missing directory, {path.readlink()}"
+                    raise FileNotFoundError(errno.ENOENT, reason, str(path)) from None
             if self.durable:
                 try:
                     sync_directory(path.parent)
@@ -345,7 +349,8 @@ def join(directory: Path, name: str) -> Path:
 def remove(path: Path) -> bool:
     """Remove a file and return whether it existed. The removal survives a power cut once its directory is synced."""
     try:
-        os.unlink(path)
+        with naming(path):
+            os.unlink(path)
     except FileNotFoundError:
         return False
     return True
@@ -408,4 +413,5 @@ def naming(path: str | Path) -> Iterator[None]:
         if error.errno is None:  # an error of a program, not of the system: its type and text say more
             error.add_note(str(path))
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        reason = f"{error.strerror}{_MOUNT_POINT}" if error.errno == errno.EBUSY else error.strerror
+        raise OSError(error.errno, reason, str(path)) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -187,6 +189,23 @@ def test_the_clock_is_monotonic_by_default() -> None:
     assert time.monotonic() - started >= 0.05
     assert repr(throttle) == "PruneThrottle(0.05)"
     assert repr(PruneThrottle(timedelta(minutes=1))) == "PruneThrottle(60.0)"
+
+
+def test_a_copied_throttle_starts_afresh() -> None:
+    throttle = PruneThrottle(timedelta(hours=1))
+    assert throttle.should_prune()
+    for fresh in (pickle.loads(pickle.dumps(throttle)), copy.copy(throttle), copy.deepcopy(throttle)):
+        assert repr(fresh) == "PruneThrottle(3600.0)"
+        assert (fresh.should_prune(), fresh.should_prune()) == (True, False)
+    assert not throttle.should_prune()
+
+
+def test_a_copied_throttle_keeps_its_clock() -> None:
+    clock = Clock()
+    fresh = copy.copy(PruneThrottle(10, clock=clock))
+    assert (fresh.should_prune(), fresh.should_prune()) == (True, False)
+    clock.time += 10
+    assert fresh.should_prune()
 
 
 @pytest.mark.parametrize("cooldown", [None, "60", True, [], 1j])

@@ -382,10 +382,10 @@ FAULTS = {
     ),
     "imports-deadlock": Fault(
         "codec/json_text",
-        "from json import JSONDecodeError, JSONDecoder, encoder  # not",
+        "from json import JSONDecodeError, JSONDecoder, detect_encoding, encoder\n",
         "from json.encoder import encode_basestring\n"
-        "from json import JSONDecodeError, JSONDecoder\n"
-        "encoder = __import__('types').SimpleNamespace(encode_basestring=encode_basestring)  # not",
+        "from json import JSONDecodeError, JSONDecoder, detect_encoding\n"
+        "encoder = __import__('types').SimpleNamespace(encode_basestring=encode_basestring)\n",
         "guarantees/test_first_use.py::test_a_first_save_while_another_thread_imports_json_does_not_deadlock",
     ),
     "title-of-another-list": Fault(
