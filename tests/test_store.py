@@ -228,6 +228,23 @@ def test_a_save_while_the_interpreter_shuts_down_is_a_clear_error(tmp_path: Path
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+def test_every_method_refuses_to_work_while_the_interpreter_shuts_down(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StateStore, "_is_finalizing", staticmethod(lambda: True))
+    for call in (
+        lambda: store.save_markdown("c", "n", "x"),
+        lambda: store.save_session(oxios_state.Session("ada")),
+        store.list_sessions,
+        store.check,
+        store.probe,
+        lambda: store.lock("c"),
+    ):
+        with pytest.raises(RuntimeError, match="not saved, and not loaded: the interpreter is shutting down"):
+            call()
+    assert not store.base_path.exists()
+
+
 def test_every_error_of_the_library_is_a_state_error() -> None:
     for name in oxios_state.__all__:
         if name.endswith("Error"):

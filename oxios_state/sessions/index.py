@@ -203,9 +203,10 @@ class SummaryFile:
                 return written
             self._tree.make_own_directory("cache")
             content = encode_entries(rows)
-            if sum(map(len, content)) <= self._tree.max_file_bytes:  # or nobody would read it
-                with Staged(self._tree, self._path(), content) as staged:
-                    staged.replace()
+            if sum(map(len, content)) > self._tree.max_file_bytes:
+                content = encode_entries({})  # nobody would read the other
+            with Staged(self._tree, self._path(), content) as staged:
+                staged.replace()
         except (StateError, OSError) as error:  # a read-only directory, a full disk
             _log.debug("no cache of summaries: %s", error)
         return rows

@@ -280,9 +280,14 @@ def test_a_file_that_grows_beyond_the_largest_size_while_it_is_read_is_not_kept(
         small_store.load_markdown("notes", "a")
 
 
-def test_a_cache_beyond_the_largest_size_is_not_written(tmp_path: Path) -> None:
-    store = StateStore(tmp_path, durable=False, max_file_bytes=500)
+def test_a_cache_beyond_the_largest_size_is_left_empty(settled_store: StateStore) -> None:
     for index in range(3):
-        store.get_or_create_session("ada", f"{index}")
-    assert len(store.list_sessions()) == 3
-    assert not (tmp_path / ".oxios_state/cache/summaries.json").exists()
+        settled_store.save_session(Session("ada", f"{index}", metadata={"title": "private"}))
+    cache = settled_store.base_path / ".oxios_state/cache/summaries.json"
+    assert len(settled_store.list_sessions()) == 3
+    assert b"private" in cache.read_bytes()
+    settled_store.delete_session("0")
+    small = StateStore(settled_store.base_path, durable=False, max_file_bytes=300)
+    assert len(small.list_sessions()) == 2
+    assert cache.stat().st_size < 100  # nor does a title outlive its session
+    assert len(StateStore(settled_store.base_path, durable=False, max_file_bytes=300).list_sessions()) == 2
