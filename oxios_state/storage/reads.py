@@ -80,7 +80,11 @@ def _read_once(
             if identity in known:
                 return None, identity
             refuse_size(path, status.st_size, limit)
-            content = _content(descriptor, status.st_size, limit)
+            try:
+                content = _content(descriptor, status.st_size, limit)
+            except MemoryError:
+                reason = f"not enough memory for {status.st_size} bytes; max_file_bytes={limit} allows them"
+                raise OSError(errno.ENOMEM, reason) from None
             refuse_size(path, len(content), limit)  # it has grown meanwhile
             trusted = is_settled(identity, now) and len(content) == status.st_size
             return content, identity if trusted else None
