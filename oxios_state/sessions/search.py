@@ -1,4 +1,4 @@
-"""Searching the text of sessions: whether a file can contain it, told from its bytes, and where in a session it is.
+"""Search: whether a file can contain a text, decided from its bytes, and where in a session the text is.
 
 Letters are compared as `str.casefold` folds them, on both sides: ``STRASSE`` finds ``Straße`` and the other way round.
 That is the same in every locale; the Turkish i, with a dot or without, counts as two letters of its own.
@@ -20,7 +20,7 @@ Place = Literal["message", "tool_args", "output", "response"]
 _FOLDED_TO_ASCII = (
     "\u00df\u0130\u0149\u017f\u01f0\u1e96\u1e97\u1e98\u1e99\u1e9a\u1e9e\u212a\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06"
 )
-"""The characters beyond ASCII that `str.casefold` folds to letters of ASCII."""
+"""The characters beyond ASCII whose folded form contains ASCII letters."""
 # re compiles and caches these when they are first used.
 _MAY_BE_ESCAPED = r'["\\/\x00-\x1f]'  # characters that JSON writers may, or must, write as escapes
 _ESCAPE = rb"\\u(?!00[01])"  # an escape of any other character: the kernel writes none

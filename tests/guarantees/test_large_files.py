@@ -18,7 +18,7 @@ from oxios_state import (
     StateStore,
     UnsupportedValueError,
 )
-from oxios_state.maintenance import quarantine
+from oxios_state.maintenance import quarantine as quarantine_module
 from oxios_state.sessions.index import SummaryFile
 from oxios_state.storage.tree import Tree
 
@@ -109,7 +109,7 @@ def test_a_save_over_a_too_large_file_keeps_it_in_quarantine_unread(
 ) -> None:
     if not links:  # as on vfat
         calls.link = _fail(errno.EPERM)
-        monkeypatch.setattr(quarantine, "os", calls)
+        monkeypatch.setattr(quarantine_module, "os", calls)
     save(store)
     assert (store.base_path / file).stat().st_size < 1000
     (content,) = entries(store)
@@ -130,7 +130,7 @@ def test_a_failed_save_over_a_too_large_file_leaves_it_in_its_place(
     path = store.base_path / "notes/huge.md"
     if not links:
         calls.link = _fail(errno.EPERM)
-        monkeypatch.setattr(quarantine, "os", calls)
+        monkeypatch.setattr(quarantine_module, "os", calls)
 
     def replace(source: str, target: Path) -> None:
         if str(target) == str(path):
@@ -151,7 +151,7 @@ def test_a_too_large_file_that_cannot_be_kept_is_not_replaced(
 ) -> None:
     path = store.base_path / "notes/huge.md"
     calls.link = _fail(errno.EPERM)
-    monkeypatch.setattr(quarantine, "os", calls)
+    monkeypatch.setattr(quarantine_module, "os", calls)
     if moved:  # but the move cannot be synced
 
         def sync(_: Tree, directory: Path, done: str) -> None:
@@ -168,9 +168,9 @@ def test_a_too_large_file_that_cannot_be_kept_is_not_replaced(
 
 
 def test_an_interrupt_after_the_replacement_leaves_the_too_large_file_in_quarantine(store: StateStore) -> None:
-    documents = store._documents
+    quarantine = store._documents._quarantine
     path = store.base_path / "notes/huge.md"
-    with pytest.raises(KeyboardInterrupt), documents.quarantine.keeping(path, lambda *_: None, None):
+    with pytest.raises(KeyboardInterrupt), quarantine.keeping(path, lambda *_: None, None):
         path.unlink()
         path.write_bytes(b"new")
         raise KeyboardInterrupt
@@ -214,7 +214,7 @@ def test_a_too_large_reason_leaves_the_entry_out_of_the_quarantine(
     store.save_json("notes", "huge", 1)
     (reason,) = (store.base_path / ".oxios_state/quarantine").glob("*/reason.json")
     make_sparse(reason)
-    assert store._documents.quarantine.entries() == []
+    assert list(store.quarantine) == []
     assert "reason.json: 1099511627776 bytes" in caplog.text
 
 
@@ -291,3 +291,16 @@ def test_a_cache_beyond_the_largest_size_is_left_empty(settled_store: StateStore
     assert len(small.list_sessions()) == 2
     assert cache.stat().st_size < 100  # nor does a title outlive its session
     assert len(StateStore(settled_store.base_path, durable=False, max_file_bytes=300).list_sessions()) == 2
+
+
+def test_a_too_large_file_is_quarantined_and_restored_unread(store: StateStore) -> None:
+    path = store.base_path / "notes/huge.md"
+    problem = next(problem for problem in store.check() if problem.path == path)
+    for _ in range(2):
+        store.quarantine.add(problem)
+        make_sparse(path)
+    store.quarantine.add(problem)
+    assert [content.stat().st_size for content in entries(store)] == [SIZE] * 3  # they are too large to be compared
+    entry = next(iter(store.quarantine))
+    store.quarantine.restore(entry)
+    assert path.stat().st_size == SIZE

@@ -55,7 +55,8 @@ def state_of(base: Path) -> dict[str, tuple[int, int]]:
         lambda store: store.lock("sessions").__enter__(),
         lambda store: store.probe(),
         lambda store: store.check(probe=True),
-        lambda store: store._documents.quarantine.add(
+        lambda store: store.sweep(),
+        lambda store: store.quarantine.add(
             next(problem for problem in store.check() if problem.kind is ProblemKind.CORRUPT)
         ),
     ],
@@ -82,22 +83,23 @@ def test_a_read_only_store_reads_and_writes_nothing(base: Path) -> None:
     assert store.list_category("notes") == ["n"]
     assert {problem.kind for problem in store.check()} == {ProblemKind.CORRUPT, ProblemKind.ORPHAN}
     assert store.prune(dry_run=True) == []
-    assert store._documents.quarantine.entries() == []
+    assert list(store.quarantine) == []
     assert "1 session" in str(store)
     assert state_of(base) == before
 
 
-def test_a_read_only_store_does_not_restore_from_quarantine(tmp_path: Path) -> None:
+def test_a_read_only_store_does_not_change_the_quarantine(tmp_path: Path) -> None:
     writer = StateStore(tmp_path, durable=False)
     writer.save_json("notes", "a", 1)
     (tmp_path / "notes/a.json").write_bytes(b"bad")
     writer.save_json("notes", "a", 2)
     writer.delete_file("notes", "a")
     before = state_of(tmp_path)
-    quarantine = StateStore(tmp_path, read_only=True)._documents.quarantine
-    (entry,) = quarantine.entries()
-    with pytest.raises(OSError, match="the store is read-only"):
-        quarantine.restore(entry)
+    quarantine = StateStore(tmp_path, read_only=True).quarantine
+    (entry,) = quarantine
+    for change in (quarantine.restore, quarantine.discard):
+        with pytest.raises(OSError, match="the store is read-only"):
+            change(entry)
     assert state_of(tmp_path) == before
 
 
