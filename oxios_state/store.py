@@ -1,6 +1,7 @@
 """The state store: the whole public interface on one page. It delegates to its parts and computes nothing."""
 
 import os
+import sys
 import threading
 from contextlib import AbstractContextManager
 from datetime import date, datetime
@@ -40,7 +41,9 @@ class StateStore:
     document's old content or its new one, whole. Every change takes the lock of its category.
 
     Any method may raise `OSError` where the file system does, with the file's name. An `OSError` from a save that
-    begins with "not saved" leaves the document unchanged; `DurabilityError` says that it was saved.
+    begins with "not saved" leaves the document unchanged; `DurabilityError` says that it was saved. While the
+    interpreter shuts down, as in ``__del__``, every method raises `RuntimeError`; functions registered with `atexit`
+    can still save.
 
     A notebook, and ``print``, show the content of a store; both read it. ``repr`` reads nothing.
 
@@ -51,10 +54,15 @@ class StateStore:
         lock_timeout: How long to wait for a lock, in seconds.
         cache_bytes: How much memory the store may use, in bytes, to keep the sessions that it saved or loaded last; 0
             keeps none. A session that another process changed is read again.
+        max_file_bytes: The size of the largest file that the store reads or saves, in bytes. A larger one is a
+            `CorruptStateError` of that file and is not read; a larger save is an `UnsupportedValueError`.
+        read_only: Whether every change is refused. Nothing is written then, not even a cache or a lock file: for a
+            notebook beside a running kernel. A method that changes something raises `OSError` (``EROFS``); loading,
+            listing, searching and `check` work.
 
     Raises:
         TypeError: If an argument has another type.
-        ValueError: If *lock_timeout* is negative or not finite, or *cache_bytes* negative.
+        ValueError: If *lock_timeout* is negative or not finite, *cache_bytes* negative, or *max_file_bytes* below 1.
 
     Example:
         >>> store = StateStore("~/oxios")
@@ -74,17 +82,25 @@ class StateStore:
         durable: bool = True,
         lock_timeout: float = 30.0,
         cache_bytes: int = 128 * 2**20,
+        max_file_bytes: int = 2**30,
+        read_only: bool = False,
     ) -> None:
-        if not isinstance(durable, bool):
-            raise TypeError(f"durable must be bool, not {type(durable).__name__}")
+        for name, value in (("durable", durable), ("read_only", read_only)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be bool, not {type(value).__name__}")
         self._base_path = _absolute(base_path)
         self._durable = durable
         self._lock_timeout = check_number("lock_timeout", lock_timeout, threading.TIMEOUT_MAX)
         self._cache_bytes = check_count("cache_bytes", cache_bytes)
+        if not check_count("max_file_bytes", max_file_bytes):
+            raise ValueError("max_file_bytes must be at least 1")
+        self._max_file_bytes = max_file_bytes
+        self._read_only = read_only
         self._parts: dict[str, Any] = {}
 
     def __repr__(self) -> str:
-        options = f"durable={self.durable}, lock_timeout={self.lock_timeout}, cache_bytes={self.cache_bytes}"
+        names = ("durable", "lock_timeout", "cache_bytes", "max_file_bytes", "read_only")
+        options = ", ".join(f"{name}={getattr(self, name)}" for name in names)
         return f"{type(self).__name__}({str(self.base_path)!r}, {options})"
 
     def __str__(self) -> str:
@@ -96,27 +112,41 @@ class StateStore:
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_parts": {}}  # a copy has caches and locks of its own
 
+    _is_finalizing = staticmethod(sys.is_finalizing)  # when the interpreter shuts down, `sys` may be gone
+
     # The parts are imported and created when they are first needed: importing them costs more than the rest of this
     # package. If two threads create a part at once, both use the one that was stored first.
 
     @property
     def _documents(self) -> "Documents":
+        if self._is_finalizing():
+            raise RuntimeError(
+                "not saved, and not loaded: the interpreter is shutting down, and modules that are needed may be gone."
+                " Save earlier, or in a function that is registered with atexit"
+            )
         if "documents" not in self._parts:
             with _importing:
                 from oxios_state.documents import Documents  # imports cattrs and filelock
 
-            part = Documents(self.base_path, durable=self.durable, lock_timeout=self.lock_timeout)
+            part = Documents(
+                self.base_path,
+                durable=self.durable,
+                lock_timeout=self.lock_timeout,
+                max_file_bytes=self.max_file_bytes,
+                read_only=self.read_only,
+            )
             self._parts.setdefault("documents", part)
         documents: Documents = self._parts["documents"]
         return documents
 
     @property
     def _sessions(self) -> "Sessions":
+        documents = self._documents
         if "sessions" not in self._parts:
             with _importing:
                 from oxios_state.sessions.repository import Sessions  # imports cattrs and filelock
 
-            self._parts.setdefault("sessions", Sessions(self._documents, self.cache_bytes))
+            self._parts.setdefault("sessions", Sessions(documents, self.cache_bytes))
         sessions: Sessions = self._parts["sessions"]
         return sessions
 
@@ -140,6 +170,16 @@ class StateStore:
         """How much memory the store may use to keep sessions, in bytes."""
         return self._cache_bytes
 
+    @property
+    def max_file_bytes(self) -> int:
+        """The size of the largest file that the store reads or saves, in bytes."""
+        return self._max_file_bytes
+
+    @property
+    def read_only(self) -> bool:
+        """Whether every change is refused."""
+        return self._read_only
+
     # Documents.
 
     def save_markdown(self, category: str, name: str, content: str) -> None:
@@ -154,7 +194,7 @@ class StateStore:
 
         Raises:
             InvalidNameError: If *category* or *name* is not allowed.
-            UnsupportedValueError: If *content* has a lone surrogate.
+            UnsupportedValueError: If *content* has a lone surrogate, or is larger than `max_file_bytes`.
             LockTimeoutError: If the category's lock was not free in time.
             DurabilityError: If it is saved, but a power cut could undo it.
             TypeError: If *content* is not a string.
@@ -166,7 +206,7 @@ class StateStore:
 
         Raises:
             InvalidNameError: If *category* or *name* is not allowed.
-            CorruptStateError: If it is not UTF-8 text in a regular file.
+            CorruptStateError: If it is not UTF-8 text in a regular file, or is larger than `max_file_bytes`.
         """
         return self._documents.load_markdown(category, name)
 
@@ -181,7 +221,8 @@ class StateStore:
 
         Raises:
             InvalidNameError: If *category* or *name* is not allowed.
-            UnsupportedValueError: If the kernel could not read *data* back; with the JSON path of the value.
+            UnsupportedValueError: If the kernel could not read *data* back, with the JSON path of the value; or if the
+                document would be larger than `max_file_bytes`.
             LockTimeoutError: If the category's lock was not free in time.
             DurabilityError: If it is saved, but a power cut could undo it.
         """
@@ -205,7 +246,9 @@ class StateStore:
 
         Raises:
             InvalidNameError: If *category* or *name* is not allowed.
-            CorruptStateError: If it is not JSON, or not a *type*; with every fault and its place.
+            CorruptStateError: If it is not JSON, or not a *type*, with every fault and its place; or if it is larger
+                than `max_file_bytes`. Errors of your class or hook other than `ValueError`, `TypeError`, `LookupError`
+                and `ArithmeticError` pass unchanged.
             cattrs.StructureHandlerNotFoundError: If `converter` does not know *type*.
         """
         return self._documents.load_json(category, name, type, default)
@@ -262,7 +305,8 @@ class StateStore:
 
         Raises:
             InvalidNameError: If the session's id is not allowed.
-            UnsupportedValueError: If the kernel could not read it back; with the JSON path of the value.
+            UnsupportedValueError: If the kernel could not read it back, with the JSON path of the value; or if it is
+                larger than `max_file_bytes`.
             LockTimeoutError: If the lock of the sessions was not free in time.
             DurabilityError: If it is saved, but a power cut could undo it.
         """
@@ -493,12 +537,13 @@ class StateStore:
         Returns:
             The problems, each with its kind, path, reason and remedy.
         """
+        tree = self._documents.tree
         with _importing:
             from oxios_state.maintenance.check import check  # imports cattrs
 
         findings = self.probe() if probe else []
         problems = [finding.problem(self.base_path) for finding in findings]
-        return [*filter(None, problems), *check(self._documents.tree, progress)]
+        return [*filter(None, problems), *check(tree, progress)]
 
     def probe(self) -> "list[Finding]":
         """Try the operations that this library's promises rest on, to find out whether the directory supports them.
@@ -510,10 +555,11 @@ class StateStore:
             The findings. A trial that failed, or was not possible, is a finding too; where nothing can be written, that
             is the only one.
         """
+        tree = self._documents.tree
         with _importing:
             from oxios_state.maintenance.probe import probe  # imports subprocess
 
-        return probe(self._documents.tree)
+        return probe(tree)
 
     def sweep(self) -> "list[Path]":
         """Remove the temporary files of dead writers, and nothing else; `prune` does so, too.

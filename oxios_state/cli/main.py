@@ -89,7 +89,10 @@ def _base(parser: argparse.ArgumentParser, option: str | None) -> str:
         if not stat.S_ISDIR(os.stat(base).st_mode):
             parser.error(f"not a directory: {base}")
     except OSError as error:
-        parser.error(f"cannot use the base directory: {error.strerror}: {base}")
+        reason = (
+            f"a symbolic link to a missing directory, {os.readlink(base)}" if os.path.islink(base) else error.strerror
+        )
+        parser.error(f"cannot use the base directory: {reason}: {base}")
     return base
 
 

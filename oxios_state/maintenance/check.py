@@ -108,8 +108,8 @@ def _check_document(tree: Tree, path: Path) -> Iterator[Problem]:
     if not stat.S_ISREG(path.stat().st_mode):
         yield Problem(ProblemKind.NOT_A_FILE, path, "not a regular file")
         return
-    raw = reads.read(path) or b""
     try:
+        raw = reads.read(path, tree.max_file_bytes) or b""
         if path.suffix == ".md":
             json_text.decode_text(raw, path)
             return

@@ -82,7 +82,7 @@ class Operations:
     replace: Callable[[str, str], object] = os.replace
     link: Callable[[str, str], object] = os.link
     exists: Callable[[str], bool] = os.path.lexists
-    sync: Callable[[int], object] = os.fsync
+    sync: Callable[[int], object] = system.sync
     sync_directory: Callable[[Path], object] = sync_directory
     set_times: Callable[[str, tuple[int, int]], object] = lambda path, times: os.utime(path, ns=times)
     now: Callable[[], int] = time.time_ns
@@ -98,7 +98,11 @@ def probe(tree: Tree, operations: Operations | None = None) -> list[Finding]:
     Returns:
         One finding for each trial, including those that failed or were not possible. If nothing can be written, that
         is the only finding.
+
+    Raises:
+        OSError: If the store is read-only.
     """
+    tree.refuse_change()
     with ExitStack() as stack:
         try:
             directory = stack.enter_context(_scratch_directory(tree))
@@ -119,7 +123,7 @@ def _scratch_directory(tree: Tree) -> Iterator[Path]:
     try:
         tree.make_directory(tree.base)
         # Not durable: that a directory cannot be synced is a finding, and no reason to try nothing.
-        directory = Tree(tree.base, durable=False).make_own_directory(name)
+        directory = tree.without_syncs().make_own_directory(name)
         for other in tree.own.iterdir():
             if _is_stale(other):
                 _remove_directory(other)

@@ -25,7 +25,6 @@ from oxios_state.model.summary import SessionSummary, summarise
 from oxios_state.model.values import SESSIONS
 from oxios_state.storage import forks, names, reads, system
 from oxios_state.storage.atomic_write import Staged
-from oxios_state.storage.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from oxios_state.model.progress import Progress
     from oxios_state.model.revision import Identity
+    from oxios_state.storage.tree import Tree
 
 _log = logging.getLogger("oxios_state")
 
@@ -164,7 +164,7 @@ class SessionIndex:
             names.check_name(name, ".json")
             with self._tree.open(SESSIONS) as directory:
                 path = directory.file(file_name)
-            result = reads.read_unless_known(path)
+            result = reads.read_unless_known(path, limit=self._tree.max_file_bytes)
         except (StateError, OSError) as error:
             return Entry(_REFUSED, None, str(error), _state(path, None, error))
         raw, identity = result or (None, None)
@@ -201,12 +201,12 @@ class SummaryFile:
     """
 
     def __init__(self, tree: Tree) -> None:
-        self._tree = Tree(tree.base, durable=False)
+        self._tree = tree.without_syncs()
 
     def read(self) -> dict[str, Entry]:
         """Return the entries by the names of their files; none if there is no undamaged file of this format."""
         try:
-            return decode_entries(reads.read(self._path()) or b"")
+            return decode_entries(reads.read(self._path(), self._tree.max_file_bytes) or b"")
         except (StateError, OSError, ValueError, TypeError, RecursionError) as error:
             _log.debug("no cache of summaries: %s", error)
             return {}
@@ -228,17 +228,22 @@ class SummaryFile:
         if few and written.keys() <= entries.keys():  # a title must not outlive its session here
             return written
         try:
-            if not self._is_own():
+            if not self._may_write():
                 return written
             self._tree.make_own_directory("cache")
-            with Staged(self._tree, self._path(), encode_entries(rows)) as staged:
+            content = encode_entries(rows)
+            if sum(map(len, content)) > self._tree.max_file_bytes:
+                content = encode_entries({})  # nobody would read the other
+            with Staged(self._tree, self._path(), content) as staged:
                 staged.replace()
         except (StateError, OSError) as error:  # a read-only directory, a full disk
             _log.debug("no cache of summaries: %s", error)
         return rows
 
-    def _is_own(self) -> bool:
-        """Return whether the base exists and belongs to this user: a file that root leaves would lock others out."""
+    def _may_write(self) -> bool:
+        """Return whether the cache may be written: not without a base, nor as root, which would lock others out."""
+        if self._tree.read_only:
+            return False
         try:
             owner = os.stat(self._tree.base).st_uid
         except FileNotFoundError:  # deleted since it was listed

@@ -104,6 +104,13 @@ def test_a_base_that_does_not_exist_is_not_created(run: Run, tmp_path: Path) -> 
     assert os.listdir(tmp_path) == []
 
 
+def test_a_base_that_is_a_link_to_a_missing_directory_is_an_error(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "base").symlink_to(tmp_path / "missing")
+    code, _, errors = run("list", "--base", str(tmp_path / "base"))
+    assert code == 2
+    assert f"cannot use the base directory: a symbolic link to a missing directory, {tmp_path / 'missing'}" in errors
+
+
 def test_a_base_that_is_a_file_is_an_error(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     code, _, errors = run("list", "--base", str(tmp_path / "file"))

@@ -44,7 +44,7 @@ class Config:
 
 
 store = StateStore("~/.oxios/state")
-StateStore(Path("state"), durable=False, lock_timeout=1.5)
+StateStore(Path("state"), durable=False, lock_timeout=1.5, max_file_bytes=10**6, read_only=True)
 StateStore(b"state")  # type: ignore[arg-type]
 assert_type(store.base_path, Path)
 assert_type(store.durable, bool)
