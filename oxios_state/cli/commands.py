@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +13,7 @@ import attrs
 from oxios_state import ProblemKind, PruneConfig, SessionList, SessionSummary, StateError, StateStore, converter
 from oxios_state.cli.console import Streams
 from oxios_state.cli.vocabulary import Exit, kind_name
+from oxios_state.model import timestamps
 from oxios_state.rendering import html
 from oxios_state.rendering.escaping import visible, visible_line
 from oxios_state.rendering.markup import escape
@@ -280,9 +282,20 @@ def _entry_name(entry: Quarantined) -> str:
 
 
 def _row(fields: dict[str, Any], *keys: str) -> list[str]:
-    """Return a row of a table: timestamps to the second, and an empty cell for null."""
+    """Return a row of a table: timestamps in local time, and an empty cell for null."""
     texts = ("" if fields[key] is None else str(fields[key]) for key in keys)
-    return [f"{text[:19]}Z" if key in {"since", "updated_at"} else text for key, text in zip(keys, texts, strict=True)]
+    return [
+        _local_time(text) if key in {"since", "updated_at"} else text for key, text in zip(keys, texts, strict=True)
+    ]
+
+
+def _local_time(timestamp: str) -> str:
+    """Return a timestamp to the second in local time, as the filters understand times, with its offset."""
+    moment = timestamps.parse(timestamp)
+    # The system cannot convert the first and the last hours that a datetime can hold, and on Windows others.
+    with suppress(ValueError, OverflowError, OSError):
+        return moment.astimezone().isoformat(timespec="seconds")
+    return f"{timestamp[:19]}Z"
 
 
 def _page(session: Session) -> str:

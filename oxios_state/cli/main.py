@@ -31,7 +31,8 @@ exit codes:
   130  interrupted
   141  the reader of the output stopped reading
 
-With --json each line is a JSON object; timestamps are RFC 3339.
+Times are local times with their offset. With --json each line is
+a JSON object; timestamps are RFC 3339 in UTC.
 A file that cannot be read is left out of a list, with a warning
 on standard error; check prints what is wrong with it.
 """

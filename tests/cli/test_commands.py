@@ -185,7 +185,43 @@ def test_list_prints_tab_separated_rows_latest_first(store: StateStore, run: Run
     assert (code, errors) == (0, "")
     rows = [line.split("\t") for line in output.splitlines()]
     assert [[row[0], *row[2:]] for row in rows] == [["new", "1", "ada", "", "Hello"], ["old", "1", "ada", "", "Hello"]]
-    assert rows[0][1] == f"{store.list_sessions()[0].updated_at:%Y-%m-%dT%H:%M:%SZ}"
+    assert rows[0][1] == store.list_sessions()[0].updated_at.astimezone().isoformat(timespec="seconds")
+
+
+def test_tables_show_local_times_with_their_offset(
+    store: StateStore, run: Run, set_time_zone: Callable[[str], None]
+) -> None:
+    for name, moment in (
+        ("winter", datetime(2026, 3, 29, 0, 59, 59, 999999, UTC)),
+        ("summer", datetime(2026, 3, 29, 1, tzinfo=UTC)),
+        ("first", datetime(1, 1, 1, tzinfo=UTC)),
+        ("last", datetime(9999, 12, 31, 23, 30, tzinfo=UTC)),
+    ):
+        store.save_session(Session("ada", name, created_at=moment))
+    set_time_zone("CET-1CEST,M3.5.0,M10.5.0/3")
+    assert [line.split("\t")[:2] for line in run("list")[1].splitlines()] == [
+        ["last", "9999-12-31T23:30:00Z"],  # in local time it would be in the year 10000
+        ["summer", "2026-03-29T03:00:00+02:00"],
+        ["winter", "2026-03-29T01:59:59+01:00"],
+        ["first", "0001-01-01T01:00:00+01:00"],
+    ]
+    listed = run("list", "--after", "2026-03-29 02:30")[1]
+    assert [line.split("\t")[0] for line in listed.splitlines()] == ["last", "summer"]
+    assert objects(run("list", "--json")[1])[1]["updated_at"] == "2026-03-29T01:00:00Z"
+    code, output, errors = run("list", "--after", "2026-10-25 02:30")
+    assert (code, output) == (2, "")
+    assert "write 2026-10-25T02:30:00+02:00 or 2026-10-25T02:30:00+01:00" in errors
+
+
+def test_the_quarantine_shows_local_times_with_their_offset(
+    broken: StateStore, run: Run, set_time_zone: Callable[[str], None]
+) -> None:
+    set_time_zone("CET-1CET-1")
+    (moved,) = objects(run("quarantine", "move", "sessions/bad.json", "--json")[1])
+    assert moved["since"].endswith("Z")
+    since = datetime.fromisoformat(run("quarantine", "list")[1].split("\t")[1])
+    assert since.utcoffset() == timedelta(hours=1)
+    assert since == datetime.fromisoformat(moved["since"]).replace(microsecond=0)
 
 
 def test_list_of_an_empty_base_prints_nothing(run: Run, tmp_path: Path) -> None:
