@@ -351,10 +351,11 @@ class StateStore:
     ) -> Iterator[SearchHit]:
         """Search what was said and done, in all sessions or in some, the latest first.
 
-        Messages, responses, and the arguments (strings and whole numbers) and outputs of tool calls are searched.
-        Case is ignored, as by `str.casefold`. Each text that contains *text* yields one hit, in the order of the
-        session's turns, as soon as it is found: stop iterating when you have enough. No lock is held meanwhile, and
-        each file is read once, when it is its turn.
+        Titles (``title`` in the metadata), messages, responses, and the names, arguments (strings and whole numbers)
+        and outputs of tool calls are searched. Case is ignored, as by `str.casefold`, and so is canonical
+        normalisation: ``é`` is the same as one character and as a letter with an accent. Each text that contains
+        *text* yields one hit, as soon as it is found: the title first, then in the order of the session's turns. Stop
+        iterating when you have enough. No lock is held meanwhile, and each file is read once, when it is its turn.
 
         A file that cannot be read is left out, with a warning in the log ``oxios_state`` that names it and the reason.
 

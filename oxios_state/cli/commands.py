@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from oxios_state import Finding, Quarantined, Session
+    from oxios_state import Finding, Quarantined, SearchHit, Session
 
 _T = TypeVar("_T")
 _SESSION_HEADER = ("ID", "UPDATED", "MSGS", "USER", "PROJECT", "TITLE")
@@ -84,8 +84,7 @@ class Commands:
             for hit in all_hits:
                 self._print_json({key: getattr(hit, key) for key in _HIT_FIELDS})
         else:
-            # Turns are numbered from 1, as in a transcript.
-            rows = ([hit.session_id, str(hit.turn + 1), hit.where, hit.snippet] for hit in all_hits)
+            rows = ([hit.session_id, _turn_number(hit), hit.where, hit.snippet] for hit in all_hits)
             self.streams.print_rows(_HIT_HEADER, rows)
         return Exit.DONE
 
@@ -275,6 +274,11 @@ def _filters(arguments: Namespace) -> dict[str, Any]:
         "updated_before": arguments.before,
         "limit": arguments.limit,
     }
+
+
+def _turn_number(hit: SearchHit) -> str:
+    """Return the number of a hit's turn, from 1, as in a transcript; an empty cell for the title."""
+    return "" if hit.turn is None else str(hit.turn + 1)
 
 
 def _entry_name(entry: Quarantined) -> str:

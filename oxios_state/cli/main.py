@@ -138,7 +138,9 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--markdown", action="store_true", help="print it as Markdown")
     form.add_argument("--html", metavar="FILE", help="write it as an HTML page; - is standard output")
 
-    command = _add(subcommands, "search", "search", "print the places of a text in messages, responses and tool calls")
+    command = _add(
+        subcommands, "search", "search", "print the places of a text in titles, messages, responses and tool calls"
+    )
     command.add_argument("text", metavar="TEXT", help="the text; case does not matter")
     _add_filters(command, "places")
 

@@ -318,6 +318,14 @@ def test_search_prints_the_places_of_a_text(store: StateStore, run: Run) -> None
     assert run("search", "hello", "--before", "1 March 2020") == (1, "", "")
 
 
+def test_search_prints_a_match_in_the_title_without_a_turn(store: StateStore, run: Run) -> None:
+    save(store, "s", title="Café")
+    assert run("search", "cafe\u0301") == (0, "s\t\ttitle\tCafé\n", "")
+    assert objects(run("search", "cafe\u0301", "--json")[1]) == [
+        {"session_id": "s", "turn": None, "where": "title", "index": None, "snippet": "Café"}
+    ]
+
+
 def test_search_without_a_match_ends_with_1(store: StateStore, run: Run) -> None:
     save(store, "s")
     assert run("search", "goodbye") == (1, "", "")
