@@ -13,6 +13,7 @@ import attrs
 from oxios_state import ProblemKind, PruneConfig, SessionList, SessionSummary, StateError, StateStore, converter
 from oxios_state.cli.console import Streams
 from oxios_state.cli.vocabulary import Exit, kind_name
+from oxios_state.errors import describe
 from oxios_state.model import timestamps
 from oxios_state.rendering import html
 from oxios_state.rendering.escaping import visible, visible_line
@@ -218,7 +219,7 @@ class Commands:
                 try:
                     entry = move(item)
                 except (StateError, OSError, ValueError) as error:  # ValueError: somebody may have edited an entry
-                    self.streams.print_error(str(error))
+                    self.streams.print_error(describe(error))
                     failed.append(item)
                 else:
                     if entry is not None:  # None: the file was moved for another of its problems, or is gone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from oxios_state.codec import incremental
 from oxios_state.codec.documents import decode_named
 from oxios_state.codec.incremental import SessionText
-from oxios_state.errors import SessionConflictError, SessionNotFoundError, SessionOwnerError, StateError
+from oxios_state.errors import SessionConflictError, SessionNotFoundError, SessionOwnerError, StateError, describe
 from oxios_state.model import timestamps
 from oxios_state.model.immutable import freeze, thaw
 from oxios_state.model.progress import over
@@ -114,7 +115,8 @@ class Sessions:
         """Yield the places where the sessions that meet the conditions contain a text."""
         needle = Needle(text, context)
         limit = None if limit is None else check_count("limit", limit)
-        return islice(self._hits(needle, conditions, progress), limit)
+        stop = None if limit is None else min(limit, sys.maxsize)  # islice takes no more
+        return islice(self._hits(needle, conditions, progress), stop)
 
     def _hits(self, needle: Needle, conditions: SessionFilter, progress: Progress | None) -> Iterator[SearchHit]:
         for summary in over(self._chosen(conditions, progress), progress):
@@ -125,7 +127,7 @@ class Sessions:
                     continue
                 session = decode_named(raw, path)
             except (StateError, OSError) as error:
-                _log.warning("left out of the search: %s", error)
+                _log.warning("left out of the search: %s", describe(error))
                 continue
             if conditions.accepts(summarise(session)):  # again: it may have been saved since it was listed
                 yield from search_session(session, needle)

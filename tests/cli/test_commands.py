@@ -160,12 +160,48 @@ def test_the_version_is_that_of_the_package(run: Run) -> None:
         ["list", "--odd"],
         ["list", "--limit", "one"],
         ["search"],
+        ["show", "--odd"],
+        ["list", "-x"],
+        ["list", "--user=--"],
+        ["list", "--limit=--"],
+        ["list", "--us=--"],
+        ["--base=--", "list"],
+        ["prune", "--max-sessions=--"],
+        ["quarantine", "move", "--kind=--"],
     ],
 )
 def test_wrong_usage_ends_with_2_and_prints_the_usage(arguments: list[str], run: Run) -> None:
     code, output, errors = run(*arguments)
     assert (code, output) == (2, "")
     assert errors.startswith("usage: oxios-state")
+
+
+@pytest.mark.parametrize(
+    ("session_id", "arguments"),
+    [
+        ("-x", ["-x"]),
+        ("-x", ["--", "-x"]),
+        ("-", ["-"]),
+        ("--odd", ["--", "--odd"]),
+        ("-h1", ["--", "-h1"]),
+        ("--", ["--", "--"]),
+        ("--user=--", ["--", "--user=--"]),
+    ],
+)
+def test_an_argument_may_begin_with_hyphens(session_id: str, arguments: list[str], store: StateStore, run: Run) -> None:
+    store.save_session(Session(session_id, session_id, metadata={"title": session_id}))
+    assert json.loads(run("show", "--json", *arguments)[1])["id"] == session_id
+    assert [hit["snippet"] for hit in objects(run("search", "--json", *arguments)[1])] == [session_id]
+
+
+@pytest.mark.parametrize("options", [["--user", "-x"], ["--user=-x"]])
+def test_the_value_of_an_option_may_begin_with_a_hyphen(options: list[str], store: StateStore, run: Run) -> None:
+    store.save_session(Session("-x", "s"))
+    assert [summary["id"] for summary in objects(run("list", "--json", *options)[1])] == ["s"]
+
+
+def test_the_help_explains_arguments_that_begin_with_hyphens(run: Run) -> None:
+    assert "put -- before it (oxios-state show -- --odd)" in run("--help")[1]
 
 
 def test_wrong_arguments_are_printed_without_control_characters(run: Run) -> None:
@@ -324,6 +360,19 @@ def test_search_prints_a_match_in_the_title_without_a_turn(store: StateStore, ru
     assert objects(run("search", "cafe\u0301", "--json")[1]) == [
         {"session_id": "s", "turn": None, "where": "title", "index": None, "snippet": "Café"}
     ]
+
+
+def test_an_error_without_errno_is_printed_with_its_type(
+    store: StateStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ProgramError(OSError):
+        pass
+
+    def fail(*_: object, **__: object) -> None:
+        raise ProgramError("out of order")
+
+    monkeypatch.setattr(StateStore, "list_sessions", fail)
+    assert run("list") == (3, "", "oxios-state: ProgramError: out of order\n")
 
 
 def test_search_without_a_match_ends_with_1(store: StateStore, run: Run) -> None:

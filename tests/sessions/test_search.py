@@ -90,6 +90,7 @@ def test_hits_are_ordered_by_session_and_filtered(store: StateStore) -> None:
     assert [hit.session_id for hit in search("one", project_id="p", updated_before="3 March 2026")] == ["a", "a"]
     assert [hit.session_id for hit in search("one", limit=3)] == ["c", "c", "b"]
     assert list(search("one", limit=0)) == []
+    assert len(list(search("one", limit=2**80))) == 6
     assert list(search("one", user_id="bob")) == []
     assert list(search("two")) == []
 
