@@ -1,4 +1,4 @@
-"""The checks. Plain `nox` runs the everyday ones; `nox -l` lists all; docs/contributing.md says when to run which."""
+"""The checks. Plain `nox` runs the everyday ones, `nox -l` lists all; docs/contributing.md says when to run which."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 WHEEL: list[Path] = []  # filled by the first session that needs it
 COVERAGE_FILE = Path(".nox/.coverage").absolute()
-BROWSER = "tests/rendering/test_browser.py"  # needs chromium, which PyPI does not have
+BROWSER = "tests/rendering/test_browser.py"  # needs Chromium, which is not on PyPI
 
 nox.needs_version = ">=2025.10.14"
 nox.options.reuse_venv = "yes"  # a second run installs only the new wheel; `nox --reuse-venv no` starts afresh
@@ -28,7 +28,7 @@ nox.options.error_on_missing_interpreters = False  # nox skips each one with a m
 
 
 def _let_pyenv_show_all() -> None:
-    """Let pyenv's shims find every supported Python that it has, not only the selected one."""
+    """Make pyenv's shims find every supported Python that pyenv has, not only the selected one."""
     if os.name == "nt" or shutil.which("pyenv") is None:
         return
     selected, installed = (
@@ -41,7 +41,7 @@ def _let_pyenv_show_all() -> None:
 
 
 def _newest_python() -> str:
-    """Return the newest supported Python that is here: on the PATH, or the one that runs nox."""
+    """Return the newest supported Python on this machine: on the PATH, or the one that runs nox."""
     running = f"{sys.version_info.major}.{sys.version_info.minor}"
     here = [minor for minor in PYTHONS if minor == running or shutil.which(f"python{minor}")]
     return here[-1] if here else PYTHONS[-1]
@@ -64,7 +64,7 @@ def _group(name: str) -> list[str]:
 
 
 def _install(session: nox.Session, *packages: str) -> None:
-    # pip would compile every module of pandas, polars and Sphinx, one after another: two thirds of the time it takes.
+    # pip would compile every module of pandas, polars and Sphinx one by one: two thirds of the installation's time.
     session.install("--no-compile", *packages)
 
 
@@ -76,11 +76,11 @@ def _install_wheel(session: nox.Session, extra: str, *packages: str) -> None:
         session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(directory), ".", silent=True)
         WHEEL.extend(directory.glob("*.whl"))
     _install(session, f"{WHEEL[0]}{extra}", *packages)
-    _install(session, "--force-reinstall", "--no-deps", str(WHEEL[0]))  # in place of an earlier run's
+    _install(session, "--force-reinstall", "--no-deps", str(WHEEL[0]))  # replaces that of an earlier run
 
 
 def _run_tests(session: nox.Session, *program: str) -> None:
-    # Without the safe path, `-m` would put the checkout before the installed wheel.
+    # Without the safe path, `-m` would import the checkout instead of the installed wheel.
     env = {"COVERAGE_FILE": str(COVERAGE_FILE), "PYTHONSAFEPATH": "1"}
     options = ["-n", "auto", "--dist", "worksteal", f"--ignore={BROWSER}", *session.posargs]
     session.run(*(program or ["python"]), "-m", "pytest", *options, env=env)
@@ -111,7 +111,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def types(session: nox.Session) -> None:
-    """Check types strictly, and what a user's type checker sees of the public API: 15 seconds."""
+    """Check types strictly, and the public API as a user's type checker sees it: 15 seconds."""
     _install_wheel(session, "", *_group("types"))
     session.run("mypy")
 
@@ -124,23 +124,23 @@ REMOTE = re.compile(
 
 @nox.session(python=NEWEST)
 def docs(session: nox.Session) -> None:
-    """Run the quickstart and build the documentation, where a warning is an error: 20 seconds."""
+    """Run the quickstart and build the documentation; a warning is an error: 20 seconds."""
     _install_wheel(session, "", *_group("docs"))
     session.run("python", "docs/quickstart.py")
     scratch = Path(session.create_tmp()).absolute()
-    own = shutil.copytree("docs/sample_state", scratch / "state", dirs_exist_ok=True)
-    session.run("python", "docs/quickstart.py", str(own))
+    state = shutil.copytree("docs/sample_state", scratch / "state", dirs_exist_ok=True)
+    session.run("python", "docs/quickstart.py", str(state))
     built = scratch / "html"
     shutil.rmtree(built, ignore_errors=True)
     options = ["-q", "-E", "-W", "--keep-going", "-d", f"{built}.doctrees"]
     session.run("python", "-m", "sphinx", *options, "docs", str(built), env={"IPYTHONDIR": str(scratch)})
     for path in [*built.rglob("*.html"), *built.rglob("*.css")]:
-        if found := REMOTE.search(path.read_text(encoding="utf-8")):
-            session.error(f"{path} would load something from elsewhere: {found[0]}")
+        if match := REMOTE.search(path.read_text(encoding="utf-8")):
+            session.error(f"{path} would load something from elsewhere: {match[0]}")
     session.log(f"open {built}/index.html")
 
 
-TORTURES = {  # the longest first: they run side by side
+TORTURES = {  # the longest first, as they run side by side
     "crowds": "--seconds=1",
     "faults": "--short",
     "hostile": "--short",
@@ -163,7 +163,7 @@ def torture_short(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def torture(session: nox.Session) -> None:
-    """Run each torture in full, and power cuts on the stores that users would pick instead: minutes each.
+    """Run each torture in full, and power cuts on the stores that users might choose instead: minutes each.
 
     Run it after a change in storage, in locks or in the caches, and before a release.
     """
@@ -174,7 +174,7 @@ def torture(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST, default=False)
 def browser(session: nox.Session) -> None:
-    """Test in Chromium what notebooks show: a minute.
+    """Test the notebook display in Chromium: a minute.
 
     Run it after a change in rendering. Without Chromium (on Debian, the package `chromium`) pytest skips the tests.
     """
@@ -186,7 +186,7 @@ def browser(session: nox.Session) -> None:
 def tests_lowest(session: nox.Session) -> None:
     """Test the wheel with the lowest versions of its dependencies: a minute.
 
-    Run it when the code uses something new of a dependency.
+    Run it when the code starts to use a newer feature of a dependency.
     """
     required = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["fast"]]
     lowest = [requirement.replace(">=", "==") for requirement in required]
@@ -208,7 +208,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def coverage(session: nox.Session) -> None:
-    """Demand that the tests of the newest Python, which ran before, reach every line and branch: five seconds."""
+    """Demand that the earlier tests on the newest Python reach every line and branch: five seconds."""
     _install(session, "coverage")
     env = {"COVERAGE_FILE": str(COVERAGE_FILE)}
     session.run("coverage", "combine", "--quiet", env=env)
@@ -234,12 +234,12 @@ def full(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def powercut(session: nox.Session) -> None:
-    """Cut the power of a guest that saves: three minutes. `-- --cuts 50`: half an hour.
+    """Cut the power of a guest while it saves: three minutes. `-- --cuts 50`: half an hour.
 
     Run it after a change in how files are written, synced or replaced. It needs root, and Linux on x86-64.
     """
-    if why := session.run("python", "tests/guest/machine.py", silent=True):
-        session.skip(str(why))
+    if reason := session.run("python", "tests/guest/machine.py", silent=True):
+        session.skip(str(reason))
     session.run("python", "tests/guest/powercuts.py", *session.posargs)
 
 
@@ -249,8 +249,8 @@ def network(session: nox.Session) -> None:
 
     Run it after a change in locks or reads, or in what the library does on NFS. It needs root, and Linux on x86-64.
     """
-    if why := session.run("python", "tests/guest/machine.py", silent=True):
-        session.skip(str(why).strip())
+    if reason := session.run("python", "tests/guest/machine.py", silent=True):
+        session.skip(str(reason).strip())
     session.run("python", "tests/guest/network.py", *session.posargs)
 
 
@@ -261,18 +261,18 @@ def mutation(session: nox.Session) -> None:
     Run it on a module after a change in its code or its tests.
     """
     required = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["fast"]]
-    session.install(*required, *_group("mutation"))  # not the package: what is tested is a copy with faults
+    session.install(*required, *_group("mutation"))  # the tests run on a mutated copy, not on an installed package
     session.run("python", "tests/mutation/mutate.py", *session.posargs)
 
 
 @nox.session(default=False)
 def file_systems(session: nox.Session) -> None:
-    """Probe real file systems in a guest, and try names on vfat that it treats as one: a minute.
+    """Probe real file systems in a guest, and try names that vfat treats as one: a minute.
 
     Run it after a change in the probe or in names. It needs root, and Linux on x86-64.
     """
-    if why := session.run("python", "tests/guest/machine.py", silent=True):
-        session.skip(str(why).strip())
+    if reason := session.run("python", "tests/guest/machine.py", silent=True):
+        session.skip(str(reason).strip())
     session.run("python", "tests/guest/file_systems.py")
 
 
@@ -291,8 +291,8 @@ def bench(session: nox.Session) -> None:
     session.run("python", "tests/benchmarks/bench.py", *(session.posargs or ["--plot", PLOT]))
 
 
-INTERPRETERS = Path(".nox/interpreters").absolute()  # what tests/interpreters/build.py built
-STRICT = {"PYTHONWARNINGS": "error", "PYTHONSAFEPATH": "1"}  # in the processes that the tests start, too
+INTERPRETERS = Path(".nox/interpreters").absolute()  # built by tests/interpreters/build.py
+STRICT = {"PYTHONWARNINGS": "error", "PYTHONSAFEPATH": "1"}  # also for the processes that the tests start
 
 
 def _interpreters() -> list[Any]:
@@ -304,7 +304,7 @@ def _interpreters() -> list[Any]:
 @nox.session(default=False)
 @nox.parametrize("python", _interpreters())
 def interpreters(session: nox.Session) -> None:
-    """Test the wheel on every CPython here from 3.11 on, where any warning is an error: two minutes each.
+    """Test the wheel on every CPython here from 3.11 on; any warning is an error: two minutes each.
 
     Run it before a release, and when a new CPython is out: `tests/interpreters/build.py` builds one.
     """
@@ -315,7 +315,7 @@ def interpreters(session: nox.Session) -> None:
 
 @nox.session(default=False, python=False)
 def freethreaded(session: nox.Session) -> None:
-    """Run tortures of threads, and the tests, without the GIL: ten minutes. `-- 3.14t` names the release.
+    """Run the tortures of threads, and the tests, without the GIL: ten minutes. `-- 3.14t` names the release.
 
     Run it after a change in locks, caches or late imports. It builds the interpreter if it is missing.
     """
@@ -330,7 +330,7 @@ def freethreaded(session: nox.Session) -> None:
     environment = session.create_tmp()
     session.run(python, "-m", "venv", "--clear", environment)
     python = f"{environment}/bin/python"
-    # orjson needs the GIL, and polars has no build without it: the tests of both are skipped.
+    # orjson needs the GIL, and polars has no build without it; the tests that need them are skipped.
     needed = [requirement for requirement in _group("tests") if not requirement.startswith("polars")]
     session.run(python, "-m", "pip", "install", "-q", ".", *needed)
     session.run(python, "-VV")
@@ -340,7 +340,7 @@ def freethreaded(session: nox.Session) -> None:
 
 
 def _check_contents(session: nox.Session, archive: Path, names: list[str], *places: str) -> None:
-    """Demand that an archive has the marker of types and the licence, and nothing outside of *places*."""
+    """Demand that an archive has the typing marker and the licence, and nothing outside *places*."""
     for needed in ("oxios_state/py.typed", "LICENSE", "oxios_state/store.py"):
         if not any(name.endswith(f"/{needed}") or name == needed for name in names):
             session.error(f"{archive.name} lacks {needed}")
@@ -352,7 +352,7 @@ def _check_contents(session: nox.Session, archive: Path, names: list[str], *plac
 def release(session: nox.Session) -> None:
     """Build the sdist, and the wheel from it; check both, install each and run the quickstart: half a minute.
 
-    It uploads nothing, and says at its end what to do next.
+    It uploads nothing, and prints the next steps at its end.
     """
     _install(session, *_group("release"))
     dist = Path("dist").absolute()

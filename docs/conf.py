@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages: ``nox -s docs``. Nothing is fetched, and the tutorial is run."""
+"""Sphinx's settings for these pages (``nox -s docs``). The build downloads nothing, and runs the tutorial."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 import oxios_state
 
 project = "oxios_state"
-author = copyright = "The developers of oxios_state"  # noqa: A001  # Sphinx's name for it
+author = copyright = "The developers of oxios_state"  # noqa: A001  # the name that Sphinx requires
 release = version = oxios_state.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "sample_state"]
-default_role = "py:obj"  # a name in backticks in a docstring is a reference, and is checked
+default_role = "py:obj"  # a name in backticks in a docstring is a reference that the build checks
 nitpicky = True
-# What docstrings and annotations name from elsewhere.
+# Names from elsewhere in docstrings and annotations.
 nitpick_ignore = [("py:obj", name) for name in dir(builtins)]
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(sys.stdlib_module_names)})\..*"),
     ("py:.*", "Callable|Enum|Decimal|Iterable|Iterator|Path|PathLike|Sequence|UUID|AbstractContextManager"),
     ("py:.*", r"(date|datetime|timedelta|str\.\w+)"),
     ("py:.*", r"cattrs\.(converters\.)?\w+|Converter"),
-    ("py:class", r"oxios_state(\.\w+)*\.Revision"),  # the store's own
+    ("py:class", r"oxios_state(\.\w+)*\._[A-Z]"),  # type variables
 ]
 
 autodoc_member_order = "bysource"
@@ -41,7 +41,7 @@ nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 60
-nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # nothing from another server
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # no scripts from another server
 nb_merge_streams = True
 
 html_theme = "furo"
@@ -60,7 +60,7 @@ html_show_sphinx = False
 
 
 _LEGIBLE = {
-    r"= NOTHING": "= ...",  # attrs calls a factory
+    r"= NOTHING": "= ...",  # the text of an attrs factory
     r"= FrozenDict\(\{\}\)": "= {}",
     r"= <built-in function (\w+)>": r"= \1",
     r"\b(oxios_state(\.\w+)*\.)?Moment\b": "datetime",
@@ -70,23 +70,23 @@ _LEGIBLE = {
 
 
 def setup(app: Any) -> None:
-    """Have signatures say what a reader can use, and a property's text be no type, as napoleon would have it."""
+    """Make signatures readable, and keep napoleon from taking the start of a property's docstring for its type."""
     app.connect("autodoc-process-signature", _make_legible)
     app.connect("autodoc-process-docstring", _begin_property, priority=400)  # before napoleon
 
 
 def _make_legible(*event: Any) -> tuple[str, str] | None:
-    _app, what, _name, thing, _options, arguments, returned = event
+    _app, kind, _name, documented, _options, arguments, returned = event
     if arguments is None:
         return None
-    if what == "method" and hasattr(thing, "__wrapped__"):  # a generator that is made a context manager
+    if kind == "method" and hasattr(documented, "__wrapped__"):  # a generator, decorated as a context manager
         returned = re.sub("^Iterator", "AbstractContextManager", returned)
-    for what_it_is, legible in _LEGIBLE.items():
-        arguments = re.sub(what_it_is, legible, arguments)
+    for pattern, legible in _LEGIBLE.items():
+        arguments = re.sub(pattern, legible, arguments)
     return arguments, returned
 
 
 def _begin_property(*event: Any) -> None:
-    _app, what, _name, _thing, _options, lines = event
-    if what == "property" and lines:
-        lines[0] = f": {lines[0]}"  # what stands before the first colon is the type
+    _app, kind, _name, _documented, _options, lines = event
+    if kind == "property" and lines:
+        lines[0] = f": {lines[0]}"  # napoleon takes the text before the first colon for the type

@@ -14,19 +14,20 @@ from oxios_state.errors import (
     StateError,
     UnsupportedValueError,
 )
-from oxios_state.maintenance.problems import Finding, Problem, ProblemKind, Quarantined
 from oxios_state.model.records import AgentResponse, TrajectoryStepRecord, UserMessage
 from oxios_state.model.session import Session, SessionId
-from oxios_state.model.summary import SessionList, SessionSummary
 from oxios_state.model.timestamps import Timestamp
 from oxios_state.model.trajectory import RunningStep, Trajectory
-from oxios_state.model.turns import Turn
 from oxios_state.sessions.retention import PruneConfig, PruneThrottle
-from oxios_state.sessions.search import SearchHit
 from oxios_state.store import StateStore
 
 if TYPE_CHECKING:
     from cattrs import Converter
+
+    from oxios_state.maintenance.problems import Finding, Problem, ProblemKind, Quarantine, Quarantined
+    from oxios_state.model.summary import SessionList, SessionSummary
+    from oxios_state.model.turns import Turn
+    from oxios_state.sessions.search import SearchHit
 
     converter: Converter
     """The cattrs converter of all stores, for `StateStore.load_json` and `StateStore.save_json` of your own classes.
@@ -48,6 +49,7 @@ __all__ = [
     "ProblemKind",
     "PruneConfig",
     "PruneThrottle",
+    "Quarantine",
     "Quarantined",
     "RunningStep",
     "SearchHit",
@@ -71,10 +73,26 @@ __all__ = [
 ]
 
 
+# Names that a program may not need, and whose import costs a quarter of that of this package; that of cattrs, for
+# `converter`, costs as much as this package.
+_LATE = {
+    "Finding": "oxios_state.maintenance.problems",
+    "Problem": "oxios_state.maintenance.problems",
+    "ProblemKind": "oxios_state.maintenance.problems",
+    "Quarantine": "oxios_state.maintenance.problems",
+    "Quarantined": "oxios_state.maintenance.problems",
+    "SearchHit": "oxios_state.sessions.search",
+    "SessionList": "oxios_state.model.summary",
+    "SessionSummary": "oxios_state.model.summary",
+    "Turn": "oxios_state.model.turns",
+}
+
+
 if not TYPE_CHECKING:  # a type checker would believe that every name exists
 
     def __getattr__(name: str) -> Any:
-        if name != "converter":
+        if name == "converter":
+            return import_module("oxios_state.codec.documents").converter()
+        if name not in _LATE:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        # cattrs costs more to import than the rest of this package.
-        return import_module("oxios_state.codec.documents").converter()
+        return getattr(import_module(_LATE[name]), name)

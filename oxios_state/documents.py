@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from oxios_state.codec import documents as codec
 from oxios_state.codec import json_text
 from oxios_state.errors import StateError
-from oxios_state.maintenance.quarantine import Quarantine, sound_identity
-from oxios_state.storage import names, reads
+from oxios_state.maintenance.problems import Quarantine
+from oxios_state.maintenance.quarantine import QuarantineDirectory, sound_identity
+from oxios_state.storage import atomic_write, names, reads
 from oxios_state.storage.atomic_write import Staged
 from oxios_state.storage.locks import CategoryLocks
 from oxios_state.storage.tree import Tree
@@ -29,7 +30,7 @@ class Documents:
     Attributes:
         tree: The directories.
         locks: The locks of the categories.
-        quarantine: Where corrupt documents are kept.
+        quarantine: The collection of the files in quarantine.
 
     Args:
         base: The base directory, absolute.
@@ -40,7 +41,8 @@ class Documents:
     def __init__(self, base: Path, *, durable: bool, lock_timeout: float) -> None:
         self.tree = Tree(base, durable=durable)
         self.locks = CategoryLocks(self.tree, lock_timeout)
-        self.quarantine = Quarantine(self.tree, self.locks)
+        self._quarantine = QuarantineDirectory(self.tree, self.locks)
+        self.quarantine = Quarantine(self._quarantine)
 
     def path(self, category: str, name: str, extension: str) -> Path:
         """Return the path of a document, which need not exist.
@@ -91,7 +93,7 @@ class Documents:
                     check()
                     saved(staged.replace())
                 else:
-                    with self.quarantine.keeping(path, decode, sound):
+                    with self._quarantine.keeping(path, decode, sound):
                         saved(staged.replace())
             staged.sync()
 
@@ -112,6 +114,10 @@ class Documents:
                     directory.sync("the document is deleted")
                     return True
         return False
+
+    def sweep(self) -> list[Path]:
+        """Remove the temporary files of dead writers, and return their paths."""
+        return atomic_write.sweep(self.tree)
 
     # Documents that are not sessions.
 
@@ -158,8 +164,8 @@ class Documents:
 def _staged(tree: Tree, path: Path, content: Iterable[bytes]) -> Iterator[Staged]:
     """Stage a document's next content for the block, which replaces the document.
 
-    An OSError before the replacement names the document and says that it is not saved. A `StateError` has a text that
-    says what happened.
+    An OSError before the replacement names the document and says that it is not saved, unless it is a `StateError`,
+    whose text is complete.
     """
     staged: Staged | None = None
     try:

@@ -1,6 +1,11 @@
 """The errors of this package, one tree: `StateError` is the base of them all."""
 
-from pathlib import Path
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class StateError(Exception):
@@ -49,7 +54,7 @@ class CorruptStateError(StateError):
 
     @property
     def detail(self) -> str:
-        """What is wrong, and where in the file."""
+        """The fault and its place in the file."""
         place = f"line {self.line}, column {self.column}: " if self.line else ""
         place += f"{self.json_path}: " if self.json_path else ""
         return f"{place}{self.reason}"
@@ -77,7 +82,7 @@ class UnsupportedValueError(StateError, ValueError):
 
     @property
     def detail(self) -> str:
-        """What is wrong, and where in the document."""
+        """The fault and its place in the document."""
         return f"{self.json_path}: {self.reason}" if self.json_path else self.reason
 
     def __str__(self) -> str:
@@ -93,7 +98,8 @@ class SessionNotFoundError(StateError, LookupError):
 class SessionConflictError(StateError):
     """The session's file changed since this object was loaded or last saved. Nothing was written.
 
-    Load the session again and repeat the change, or let `StateStore.edit_session` do both under the lock.
+    Load the session again and repeat the change, or let `StateStore.edit_session` do both under the lock. If the
+    session was deleted, for example by a prune, the object still has your work: `StateStore.save_session` saves it.
     """
 
     __module__ = "oxios_state"

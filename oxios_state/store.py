@@ -2,26 +2,26 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import date
-from pathlib import Path
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from oxios_state.maintenance.problems import Finding, Problem, Quarantined
 from oxios_state.model.display import display
 from oxios_state.model.progress import Progress
 from oxios_state.model.session import Session
-from oxios_state.model.summary import SessionList, SessionSummary
 from oxios_state.model.validators import check_count, check_number
-from oxios_state.sessions.filters import SessionFilter
 from oxios_state.sessions.retention import PruneConfig, PruneThrottle
-from oxios_state.sessions.search import SearchHit
 from oxios_state.storage import forks
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # their import is a fifth of that of this package, and a program may need none of them
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
     from oxios_state.documents import Documents
+    from oxios_state.maintenance.problems import Finding, Problem, Quarantine
+    from oxios_state.model.summary import SessionList, SessionSummary
     from oxios_state.sessions.repository import Sessions
+    from oxios_state.sessions.search import SearchHit
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -121,7 +121,7 @@ class StateStore:
         return sessions
 
     @property
-    def base_path(self) -> Path:
+    def base_path(self) -> "Path":
         """The directory, absolute."""
         return self._base_path
 
@@ -289,7 +289,8 @@ class StateStore:
         Raises:
             SessionNotFoundError: If there is no such session.
             CorruptStateError: If it cannot be read.
-            SessionConflictError: If it was changed meanwhile; nothing is written.
+            SessionConflictError: If it was changed or deleted meanwhile; nothing is written. The yielded object still
+                has the changes of the block. If the session was deleted, `save_session` saves it again.
             InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.
         """
         return self._sessions.edit(session_id)
@@ -312,7 +313,7 @@ class StateStore:
         updated_before: date | str | None = None,
         limit: int | None = None,
         progress: Progress | None = None,
-    ) -> SessionList:
+    ) -> "SessionList":
         """Return the summaries of all sessions, or of some: the latest ``updated_at`` first, ties by id.
 
         A file that cannot be read is left out, with a warning in the log ``oxios_state`` that names it and the reason.
@@ -334,7 +335,7 @@ class StateStore:
             ValueError: If a text is not understood as a date, could mean several, or is a local time that occurs twice;
                 or *limit* is negative.
         """
-        conditions = SessionFilter(user_id, project_id, updated_after, updated_before)
+        conditions = user_id, project_id, updated_after, updated_before
         return self._sessions.summaries(conditions, limit, progress)
 
     def search_sessions(
@@ -348,7 +349,7 @@ class StateStore:
         limit: int | None = None,
         context: int = 40,
         progress: Progress | None = None,
-    ) -> Iterator[SearchHit]:
+    ) -> "Iterator[SearchHit]":
         """Search what was said and done, in all sessions or in some, the latest first.
 
         Titles (``title`` in the metadata), messages, responses, and the names, arguments (strings and whole numbers)
@@ -373,11 +374,14 @@ class StateStore:
             TypeError: If an argument has another type.
             ValueError: If *text* is empty, and as for `list_sessions`.
         """
-        conditions = SessionFilter(user_id, project_id, updated_after, updated_before)
+        conditions = user_id, project_id, updated_after, updated_before
         return self._sessions.search(text, context, conditions, limit, progress)
 
     def delete_session(self, session_id: str) -> bool:
-        """Delete a session, readable or not.
+        """Delete a session, readable or not: its file.
+
+        Copies elsewhere stay: those in `quarantine`, which a save over a corrupt file makes and `Quarantine.discard`
+        removes, archived ones, those in your backups, and in the history of git.
 
         Returns:
             Whether it existed.
@@ -413,24 +417,31 @@ class StateStore:
         config: PruneConfig = PruneConfig(),
         *,
         dry_run: bool = False,
-        keep: Callable[[SessionSummary], object] | None = None,
+        keep: "Callable[[SessionSummary], object] | None" = None,
         archive: str | None = None,
-        confirm: Callable[[SessionList], object] | None = None,
+        now: datetime | None = None,
+        confirm: "Callable[[SessionList], object] | None" = None,
         progress: Progress | None = None,
-    ) -> SessionList:
+    ) -> "SessionList":
         """Remove the sessions that are too old or too many, and the temporary files of dead writers.
 
-        Each session is checked again under the lock, and stays if anybody saved it since it was listed. A file that
-        cannot be read stays. A session that cannot be removed does not stop the removal of the others.
+        First every session that is older than ``ttl_hours`` goes, then the oldest beyond ``max_sessions``. Each session
+        is checked again under the lock, and stays if anybody saved it since it was listed. A file that cannot be read
+        stays. A session that cannot be removed does not stop the removal of the others.
+
+        If sessions are removed, one line of level INFO in the log ``oxios_state`` says how many, and names the first
+        twenty; lines of level DEBUG name the rest.
 
         Args:
-            config: The rules.
+            config: The rules; by default the kernel's, 100 sessions and 168 hours.
             dry_run: Remove nothing, and return what would be removed.
             keep: A predicate: a session that it accepts stays, and does not count.
             archive: A category that the sessions are moved into instead of being deleted. If it has a session of the
                 same id already, the new one gets a number: ``ID.2``, ``ID.3``.
-            confirm: Called with the list of the sessions, if there are any, before they are removed. If it returns a
-                false value, nothing is removed, and the result is empty. No lock is held meanwhile.
+            now: The time that ages are counted from, with a time zone, instead of the clock's. For tests.
+            confirm: Called once with the list of the sessions before any is removed, without a lock; not called if
+                there are none, or with *dry_run*. If it returns a false value, nothing is removed, and the result is
+                empty.
             progress: Wraps the list of files to summarise, and then the list of sessions to remove, to show progress:
                 a callable such as ``tqdm.tqdm``. It runs without a lock.
 
@@ -442,31 +453,37 @@ class StateStore:
             LockTimeoutError: If a lock was not free in time.
             DurabilityError: If sessions are removed, but a power cut could undo that.
             OSError, StateError: If a session could not be removed: the first such error, with a note of how many were.
+            TypeError, ValueError: If *now* is not a datetime with a time zone.
         """
         return self._sessions.prune(
-            config, dry_run=dry_run, keep=keep, archive=archive, confirm=confirm, progress=progress
+            config, dry_run=dry_run, keep=keep, archive=archive, now=now, confirm=confirm, progress=progress
         )
 
     def save_session_with_prune(
         self, session: Session, config: PruneConfig, throttle: PruneThrottle | None = None
-    ) -> None:
+    ) -> "SessionList":
         """Save a session as `save_session` does, then prune if the throttle allows it.
 
-        A prune that fails is logged in the log ``oxios_state``, and never raised.
+        The session itself is not removed: it counts as the latest, whatever its ``updated_at``. Another prune goes by
+        ``updated_at``. A prune that fails is logged in the log ``oxios_state``, and never raised.
 
         Args:
             session: The session.
             config: The rules of pruning.
             throttle: Decides whether to prune; without one, each call does.
 
+        Returns:
+            The summaries of the sessions that were removed, the oldest first: none if the throttle did not allow it,
+            and if the prune failed, those that it removed before.
+
         Raises:
             InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.
         """
-        self._sessions.save_and_prune(session, config, throttle)
+        return self._sessions.save_and_prune(session, config, throttle)
 
     # Maintenance.
 
-    def check(self, *, progress: Progress | None = None, probe: bool = False) -> list[Problem]:
+    def check(self, *, progress: Progress | None = None, probe: bool = False) -> "list[Problem]":
         """Find every file that this library or the kernel could not read, and orphaned temporary files.
 
         A problem of one file does not stop the check of the others. No document is changed or locked: saves by others
@@ -486,7 +503,7 @@ class StateStore:
         problems = [finding.problem(self.base_path) for finding in findings]
         return [*filter(None, problems), *check(self._documents.tree, progress)]
 
-    def probe(self) -> list[Finding]:
+    def probe(self) -> "list[Finding]":
         """Try the operations that this library's promises rest on, to find out whether the directory supports them.
 
         The trials run in a new directory of the library's own, which is created as a first save would create it and
@@ -501,40 +518,27 @@ class StateStore:
 
         return probe(self._documents.tree)
 
-    def quarantine(self, problem: Problem) -> Quarantined | None:
-        """Move a file that `check` found out of the way, under the lock of its category. Its content is kept.
+    def sweep(self) -> "list[Path]":
+        """Remove the temporary files of dead writers, and nothing else; `prune` does so, too.
+
+        A writer of this library locks its temporary file, so one that nobody locks has no writer. The kernel's count
+        as such after an hour, and on Windows all do. What they contain was never saved.
 
         Returns:
-            The entry, for `restore`; None if the file is gone, or no longer has the problem, and nothing was moved.
-
-        Raises:
-            ValueError: If the problem belongs to another store, or to the file system.
-            OSError: If the file cannot be moved; it stays where it was.
-            LockTimeoutError: If the category's lock was not free in time.
+            The paths of the removed files.
         """
-        return self._documents.quarantine.add(problem)
+        return self._documents.sweep()
 
-    def quarantined(self) -> list[Quarantined]:
-        """Return the entries of the quarantine, the oldest first.
+    @property
+    def quarantine(self) -> "Quarantine":
+        """The quarantine: a collection of the files that were moved out of the way, or copied before a save.
 
-        An entry with an unreadable reason is left out, with a warning in the log ``oxios_state``.
+        Iterate over it, `Quarantine.add` problems to it, `Quarantine.restore` and `Quarantine.discard` its entries.
         """
-        return self._documents.quarantine.entries()
-
-    def restore(self, entry: Quarantined) -> None:
-        """Put a file from quarantine back in its place, under the lock of its category.
-
-        Raises:
-            FileExistsError: If there is a file in its place again.
-            FileNotFoundError: If it is no longer in quarantine.
-            DurabilityError: If it is restored, but a power cut could leave it in quarantine too.
-            ValueError: If it belongs to another store, or its place is not in a category.
-            LockTimeoutError: If the category's lock was not free in time.
-        """
-        self._documents.quarantine.restore(entry)
+        return self._documents.quarantine
 
 
-def _absolute(base_path: str | os.PathLike[str]) -> Path:
+def _absolute(base_path: str | os.PathLike[str]) -> "Path":
     path = os.path.expanduser(os.fspath(base_path))
     if not isinstance(path, str):
         raise TypeError(f"base_path must be str or os.PathLike[str], not {type(base_path).__name__}")
@@ -544,4 +548,7 @@ def _absolute(base_path: str | os.PathLike[str]) -> Path:
         raise ValueError(f"there is no such user, or no home directory: {path!r}")
     if "\0" in path:
         raise ValueError(f"a path cannot contain NUL: {path!r}")
+    with _importing:
+        from pathlib import Path  # a twentieth of the import of this package
+
     return Path(os.path.abspath(path))

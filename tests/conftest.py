@@ -23,7 +23,7 @@ from oxios_state.codec import json_text
 from oxios_state.codec.documents import decode_named
 from oxios_state.model.summary import summarise
 from oxios_state.sessions import index, repository
-from oxios_state.storage import atomic_write, nfs, reads, tree
+from oxios_state.storage import atomic_write, moves, nfs, reads, tree
 from oxios_state.storage.locks import CategoryLocks
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def takes() -> Callable[[float, Callable[[], float]], None]:
 def calls(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The module `os` as the modules that touch files see it: only these call what a test assigns here."""
     namespace = SimpleNamespace(**vars(os))
-    for module in (tree, reads, atomic_write, nfs):
+    for module in (tree, reads, atomic_write, moves, nfs):
         monkeypatch.setattr(module, "os", namespace)
     return namespace
 
@@ -245,7 +245,7 @@ def held_by_another() -> Callable[[StateStore, str], AbstractContextManager[obje
     return hold
 
 
-# What the library did to answer.
+# Records of what the library did.
 
 
 @pytest.fixture

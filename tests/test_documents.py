@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from oxios_state import CorruptStateError, DurabilityError, InvalidNameError, Session, StateStore, UnsupportedValueError
-from oxios_state.storage import locks
+from oxios_state.storage import locks, reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,6 +128,13 @@ def test_a_name_that_fits_with_the_markdown_extension_only_can_be_deleted(store:
     assert store.delete_file("c", name)
     with pytest.raises(InvalidNameError, match="257 bytes"):
         store.save_json("c", name, 1)
+
+
+def test_a_document_that_another_process_deletes_meanwhile_was_not_deleted(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads, "is_there", lambda _: True)  # as it was a moment ago
+    assert not store.delete_file("c", "a")
 
 
 # Saves that fail.

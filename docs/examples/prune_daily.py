@@ -30,7 +30,9 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(format="%(message)s")  # prints warnings about unreadable files
     store = StateStore(options.path, lock_timeout=300)
-    rules = PruneConfig(options.max_sessions, ttl_hours=options.max_days * 24)
+    rules = PruneConfig(
+        max_sessions=options.max_sessions, ttl_hours=options.max_days * 24
+    )
     try:
         moved = store.prune(
             rules, keep=is_pinned, archive="archive/sessions", dry_run=options.dry_run

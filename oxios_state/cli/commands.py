@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,7 @@ from oxios_state.model import timestamps
 from oxios_state.rendering import html
 from oxios_state.rendering.escaping import visible, visible_line
 from oxios_state.rendering.markup import escape
+from oxios_state.sessions.retention import is_too_old
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -111,12 +113,12 @@ class Commands:
 
     def prune(self, arguments: Namespace) -> Exit:
         """Remove the sessions that are too old or too many, or print which they are."""
-        config = PruneConfig(arguments.max_sessions, arguments.ttl_hours)
-        archive, progress = arguments.archive, self.streams.progress("pruning")
+        config, archive, now = arguments.config, arguments.archive, datetime.now(UTC)
+        progress = self.streams.progress("pruning")
         if arguments.dry_run:
-            due = self.store.prune(config, dry_run=True, archive=archive, progress=progress)
+            due = self.store.prune(config, dry_run=True, archive=archive, now=now, progress=progress)
             self._print_sessions(due, removed=False)
-            self.streams.print_note(f"sessions to remove: {len(due)}; none was removed")
+            self.streams.print_note(f"sessions to remove: {_numbers(due, config, now)}; none was removed")
             return Exit.DONE
         listed = self.streams.can_ask and self.streams.stdout_is_terminal and not arguments.yes and not self.as_json
         confirmed = True
@@ -126,11 +128,12 @@ class Commands:
             if listed:
                 self._print_sessions(sessions)
             goal = f"move to {archive}" if archive else "remove"
-            confirmed = self.streams.confirm(f"Sessions to {goal}: {len(sessions)}. Continue?")
+            confirmed = self.streams.confirm(f"Sessions to {goal}: {_numbers(sessions, config, now)}. Continue?")
             return confirmed
 
         asks = self.streams.can_ask and not arguments.yes
-        removed = self.store.prune(config, archive=archive, confirm=confirm if asks else None, progress=progress)
+        question = confirm if asks else None
+        removed = self.store.prune(config, archive=archive, now=now, confirm=question, progress=progress)
         if not confirmed:
             self.streams.print_note("no session was removed")
             return Exit.NO
@@ -140,13 +143,19 @@ class Commands:
         return Exit.DONE
 
     def check(self, arguments: Namespace) -> Exit:
-        """Print the problems of the files; with ``--probe``, first what the directory supports."""
+        """Print the problems of the files; first what ``--probe`` and ``--sweep`` ask for."""
         findings = self.store.probe() if arguments.probe else []
         for finding in findings:
             self._print_finding(finding)
+        for swept in self.store.sweep() if arguments.sweep else ():
+            path = self._relative_path(swept)
+            if self.as_json:
+                self._print_json({"path": path, "removed": True})
+            else:
+                self.streams.print_line(f"{path}: removed, a temporary file without a writer")
         problems = self.store.check(progress=self.streams.progress("checking"))
         for problem in problems:
-            path, kind, remedy = self._relative_path(problem.path), kind_name(problem.kind), problem.kind.remedy
+            path, kind, remedy = self._relative_path(problem.path), kind_name(problem.kind), problem.remedy
             if self.as_json:
                 self._print_json({"path": path, "kind": kind, "reason": problem.reason, "remedy": remedy})
             else:
@@ -157,7 +166,7 @@ class Commands:
 
     def list_quarantined(self, _: Namespace) -> Exit:
         """Print the entries of the quarantine, the oldest first."""
-        self._print_entries(self.store.quarantined())
+        self._print_entries(self.store.quarantine)
         return Exit.DONE
 
     def quarantine(self, arguments: Namespace) -> Exit:
@@ -174,25 +183,46 @@ class Commands:
             if not named:
                 self.streams.print_error(f"check found nothing wrong with {file}")
                 outcome = Exit.NO
-        return max(outcome, self._move(chosen, self.store.quarantine))
+        return max(outcome, self._move(chosen, self.store.quarantine.add))
 
     def restore(self, arguments: Namespace) -> Exit:
         """Move files from quarantine back to their places."""
-        entries = {_entry_name(entry): entry for entry in self.store.quarantined()}
-        chosen = []
+        chosen, outcome = self._entries(arguments.entries)
+
+        def put_back(entry: Quarantined) -> Quarantined:
+            self.store.quarantine.restore(entry)
+            return entry
+
+        return max(outcome, self._move(chosen, put_back))
+
+    def discard(self, arguments: Namespace) -> Exit:
+        """Remove files from quarantine for good."""
+        chosen, outcome = self._entries(arguments.entries)
+        asks = bool(chosen) and self.streams.can_ask and not arguments.yes
+        listed = asks and self.streams.stdout_is_terminal and not self.as_json
+        if listed:
+            self._print_entries(chosen)
+        if asks and not self.streams.confirm(f"Files to remove from quarantine for good: {len(chosen)}. Continue?"):
+            self.streams.print_note("no file was removed")
+            return Exit.NO
+
+        def discard(entry: Quarantined) -> Quarantined | None:
+            return entry if self.store.quarantine.discard(entry) and not listed else None
+
+        return max(outcome, self._move(chosen, discard))
+
+    def _entries(self, entry_names: Iterable[str]) -> tuple[list[Quarantined], Exit]:
+        """Return the entries of these names; a name without an entry is an error, and ends the command with 1."""
+        entries = {_entry_name(entry): entry for entry in self.store.quarantine}
         outcome = Exit.DONE
-        for name in arguments.entries:
+        chosen = []
+        for name in dict.fromkeys(entry_names):
             if name in entries:
                 chosen.append(entries[name])
             else:
                 self.streams.print_error(f"there is no entry {name} in quarantine")
                 outcome = Exit.NO
-
-        def put_back(entry: Quarantined) -> Quarantined:
-            self.store.restore(entry)
-            return entry
-
-        return max(outcome, self._move(chosen, put_back))
+        return chosen, outcome
 
     def _print_finding(self, finding: Finding) -> None:
         remedy = ProblemKind.FILE_SYSTEM.remedy if finding.holds is False else None
@@ -280,6 +310,15 @@ def _filters(arguments: Namespace) -> dict[str, Any]:
 def _turn_number(hit: SearchHit) -> str:
     """Return the number of a hit's turn, from 1, as in a transcript; an empty cell for the title."""
     return "" if hit.turn is None else str(hit.turn + 1)
+
+
+def _numbers(sessions: SessionList, config: PruneConfig, now: datetime) -> str:
+    """Return how many sessions a prune chose, and how many of them by which rule."""
+    old = sum(is_too_old(summary, config, now) for summary in sessions)
+    by_rule = {f"older than {config.ttl_hours:.15g} hours": old}
+    by_rule[f"beyond {config.max_sessions} sessions"] = len(sessions) - old
+    numbers = ", ".join(f"{number} {rule}" for rule, number in by_rule.items() if number)
+    return f"{len(sessions)} ({numbers})" if numbers else "0"
 
 
 def _entry_name(entry: Quarantined) -> str:

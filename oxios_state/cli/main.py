@@ -26,8 +26,8 @@ _EPILOG = """\
 exit codes:
   0    done; for check: no problems
   1    the answer is no: there is no such session, match,
-       entry or file; check found problems; prune was not
-       confirmed
+       entry or file; check found problems; prune or discard
+       was not confirmed
   2    wrong usage, or the base is not a directory
   3    failed: a file that cannot be read, a lock that is
        not free in time, an error of the system
@@ -75,6 +75,8 @@ def _run(argv: Sequence[str] | None, streams: Streams) -> int:
     try:
         _refuse_two_hyphens(parser, sys.argv[1:] if argv is None else argv)
         arguments = parser.parse_args(argv)
+        if arguments.run == "prune":
+            arguments.config = _rules(arguments)
         base = _base(parser, arguments.base)
     except SystemExit as end:  # help, the version, or wrong usage
         return int(end.code or 0)
@@ -166,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--probe", action="store_true", help="first try what the directory supports: locks, syncs, names"
     )
+    command.add_argument("--sweep", action="store_true", help="first remove the temporary files of dead writers")
     _add_quarantine(subcommands)
     return parser
 
@@ -189,30 +192,32 @@ def _add_prune(subcommands: Any) -> None:
         "prune",
         "prune",
         "remove the sessions that are too old or too many",
-        "First look: oxios-state prune --dry-run. At a terminal, prune asks before it removes; elsewhere it does not.",
+        "Name a rule: --max-sessions, --ttl-hours or both. A rule that you do not name is off. "
+        "First look with --dry-run. At a terminal, prune asks before it removes; elsewhere it does not.",
     )
-    defaults = PruneConfig()
+    command.set_defaults(refuse=command.error)
     command.add_argument("--dry-run", action="store_true", help="print what would be removed, and remove nothing")
     command.add_argument("--yes", action="store_true", help="do not ask")
     command.add_argument(
-        "--max-sessions",
-        type=_max_sessions,
-        default=defaults.max_sessions,
-        metavar="N",
-        help="how many sessions stay, the latest; 0: any number (default: %(default)s)",
+        "--max-sessions", type=_max_sessions, metavar="N", help="how many sessions stay, the latest; 0: any number"
     )
     command.add_argument(
         "--ttl-hours",
         type=_ttl_hours,
-        default=defaults.ttl_hours,
         metavar="H",
-        help="how long a session stays after its last change; 0: for ever (default: %(default)s)",
+        help="how long a session stays after its last change; 0: for ever",
+    )
+    defaults = PruneConfig()
+    command.add_argument(
+        "--defaults",
+        action="store_true",
+        help=f"both default rules: {defaults.max_sessions} sessions and {defaults.ttl_hours} hours",
     )
     command.add_argument("--archive", metavar="CATEGORY", help="move the sessions there instead of deleting them")
 
 
 def _add_quarantine(subcommands: Any) -> None:
-    quarantine = subcommands.add_parser("quarantine", help="move files out of the way, and back")
+    quarantine = subcommands.add_parser("quarantine", help="move files out of the way, and back, or discard them")
     _add_base(quarantine, argparse.SUPPRESS)
     actions = quarantine.add_subparsers(metavar="ACTION", required=True)
     _add(actions, "list", "list_quarantined", "print the entries of the quarantine, the oldest first")
@@ -231,8 +236,14 @@ def _add_quarantine(subcommands: Any) -> None:
         help=f"all files of this kind; may be repeated: {', '.join(kinds)}",
     )
 
-    command = _add(actions, "restore", "restore", "move files from quarantine back to their places")
-    command.add_argument("entries", nargs="+", metavar="ENTRY", help="an entry, as quarantine list prints it")
+    restore = _add(actions, "restore", "restore", "move files from quarantine back to their places")
+    discard = _add(
+        *(actions, "discard", "discard", "remove files from quarantine for good"),
+        "At a terminal, it asks first; elsewhere it does not.",
+    )
+    discard.add_argument("--yes", action="store_true", help="do not ask")
+    for command in (restore, discard):
+        command.add_argument("entries", nargs="+", metavar="ENTRY", help="an entry, as quarantine list prints it")
 
 
 def _add(subcommands: Any, name: str, run: str, summary: str, details: str = "") -> argparse.ArgumentParser:
@@ -255,6 +266,17 @@ def _add_base(parser: argparse.ArgumentParser, default: str | None) -> None:
 
 def _add_json(parser: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, an object on each line")
+
+
+def _rules(arguments: argparse.Namespace) -> PruneConfig:
+    """Return the rules that the arguments of ``prune`` name."""
+    rules = {"max_sessions": arguments.max_sessions, "ttl_hours": arguments.ttl_hours}
+    named = {name: value for name, value in rules.items() if value is not None}
+    if named and arguments.defaults:
+        arguments.refuse("--defaults has both rules: use it without --max-sessions and --ttl-hours")
+    if not named and not arguments.defaults:
+        arguments.refuse("no rule given: use --max-sessions N, --ttl-hours H or both, or --defaults")
+    return PruneConfig(**named)
 
 
 def _max_sessions(text: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from importlib import import_module
 from json import JSONDecodeError, JSONDecoder, encoder  # not from json.encoder: importing both at once may deadlock
 from typing import TYPE_CHECKING, Any
@@ -34,14 +35,9 @@ _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _LITERAL = rf'{_STRING}|[^\s"\[\]{{}},:]+'
 
 
-def _import_orjson() -> Any:
-    try:
-        return import_module("orjson")
-    except ImportError:
-        return None
-
-
-_orjson = _import_orjson()
+_orjson: Any = None
+with suppress(ImportError):
+    _orjson = import_module("orjson")  # the optional extra
 
 
 def encode(value: Any, path: Path) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oxios_state.codec import documents, json_text
-from oxios_state.errors import CorruptStateError, InvalidNameError, UnsupportedValueError
+from oxios_state.errors import CorruptStateError, InvalidNameError, UnsupportedValueError, describe
 from oxios_state.maintenance.problems import Problem, ProblemKind
 from oxios_state.model.progress import over
 from oxios_state.model.values import SESSIONS
@@ -46,7 +46,7 @@ def check(tree: Tree, progress: Progress | None = None) -> Iterator[Problem]:
             yield problem
     for error in failures:
         if not (isinstance(error, FileNotFoundError) or Path(error.filename) in unreadable):
-            yield Problem(ProblemKind.UNREADABLE, Path(error.filename), str(error))
+            yield _unreadable(Path(error.filename), error)
 
 
 def diagnose(tree: Tree, path: Path) -> Iterator[Problem]:
@@ -62,7 +62,7 @@ def diagnose(tree: Tree, path: Path) -> Iterator[Problem]:
 
 
 def persists(tree: Tree, problem: Problem) -> bool:
-    """Return whether a file still has a problem that was found."""
+    """Return whether a file still has a problem that `check` found."""
     problems = [*diagnose(tree, problem.path), *_find_collisions(problem.path.parent, os.listdir(problem.path.parent))]
     kinds = (problem.kind, ProblemKind.UNREADABLE)  # an unreadable file may still have the problem
     return any(other.kind in kinds and other.path == problem.path for other in problems)
@@ -87,7 +87,7 @@ def _check_file(tree: Tree, path: Path, check_content: Callable[[Tree, Path], It
         if os.path.islink(path):  # otherwise the file vanished meanwhile
             yield Problem(ProblemKind.LINK, path, f"a symbolic link to a missing file: {path.readlink()}")
     except OSError as error:  # of a link: it leads in a circle
-        yield Problem(ProblemKind.LINK if os.path.islink(path) else ProblemKind.UNREADABLE, path, str(error))
+        yield Problem(ProblemKind.LINK, path, str(error)) if os.path.islink(path) else _unreadable(path, error)
 
 
 def _occupies_category(tree: Tree, path: Path) -> bool:
@@ -114,12 +114,31 @@ def _check_document(tree: Tree, path: Path) -> Iterator[Problem]:
             json_text.decode_text(raw, path)
             return
         if path.parent == tree.base / SESSIONS and (session_id := documents.decode_session(raw, path).id) != path.stem:
-            yield Problem(ProblemKind.MISNAMED, path, f"$.id: the id is {session_id!r:.80}")
+            yield _misnamed(path, session_id)
         json_text.check_for_kernel(raw, path)
     except CorruptStateError as error:
         yield Problem(ProblemKind.CORRUPT, path, error.detail)
     except UnsupportedValueError as error:
         yield Problem(ProblemKind.UNSAFE, path, error.detail)
+
+
+def _misnamed(path: Path, session_id: str) -> Problem:
+    reason = f"$.id: the id is {session_id!r:.80}"
+    name = f"{session_id}{path.suffix}"
+    if not names.is_allowed(session_id, path.suffix):
+        remedy = "quarantine it: no file can have the name of its id"
+    elif os.path.lexists(path.with_name(name)):  # a sync client's conflict copy, which may be the older one
+        remedy = f"quarantine it: there is a {name!r}, which may be newer"
+    else:
+        remedy = f"quarantine it, or rename it to {name!r} while no file has that name"
+    return Problem(ProblemKind.MISNAMED, path, reason, remedy)
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    if isinstance(error, PermissionError):
+        remedy = "let its owner give you, and nobody else, permission to read it"
+        return Problem(ProblemKind.UNREADABLE, path, describe(error), remedy)
+    return Problem(ProblemKind.UNREADABLE, path, describe(error))
 
 
 def _find_collisions(directory: Path, entries: Iterable[str]) -> Iterator[Problem]:

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
+import stat
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -19,9 +19,11 @@ from oxios_state.codec import json_text
 from oxios_state.errors import CorruptStateError, describe
 from oxios_state.maintenance import check
 from oxios_state.maintenance.problems import Problem, Quarantined
+from oxios_state.maintenance.reports import Reports
 from oxios_state.model import timestamps
 from oxios_state.storage import reads, tree
 from oxios_state.storage.atomic_write import Staged
+from oxios_state.storage.moves import move, remove_all, same_content, sync_file
 
 if TYPE_CHECKING:
     from oxios_state.model.revision import Identity
@@ -32,11 +34,13 @@ Decode = Callable[[bytes, Path], object]
 """Decodes a document; raises a CorruptStateError for one that it cannot read."""
 
 _CONTENT, _REASON = "content", "reason.json"
-_log = logging.getLogger("oxios_state")
 
 
-class Quarantine:
-    """The quarantine of one store.
+class QuarantineDirectory:
+    """The directory of the quarantine of one store. `Quarantine` is its public face.
+
+    Attributes:
+        base: The base directory of the store.
 
     Args:
         tree: The directories of the store.
@@ -44,20 +48,13 @@ class Quarantine:
     """
 
     def __init__(self, tree: Tree, locks: CategoryLocks) -> None:
+        self.base = tree.base
         self._tree = tree
         self._locks = locks
+        self._reports = Reports()
 
     def add(self, problem: Problem) -> Quarantined | None:
-        """Move a file with a problem into quarantine, under the lock of its category.
-
-        Returns:
-            The entry; None if the file is gone, or no longer has the problem, and nothing was moved.
-
-        Raises:
-            ValueError: If the problem belongs to another store, or to the file system.
-            OSError: If the file cannot be moved; it stays where it was.
-            LockTimeoutError: If the category's lock was not free in time.
-        """
+        """Move a file with a problem into quarantine, under the lock of its category: see `Quarantine.add`."""
         path = problem.path
         self._tree.refuse_outside(path)
         with self._locks.hold_for(path, path):
@@ -65,17 +62,20 @@ class Quarantine:
                 return None
             entry = self._prepare(path, problem.reason)
             try:
-                self._tree.move(path, entry.content)
+                move(self._tree, path, entry.content)
             except OSError:
-                if not reads.is_there(entry.content):
+                if reads.is_there(entry.content):
+                    self._discard_others(entry)
+                else:
                     self._forget(entry)
                 raise
             self._tree.sync(path.parent, f"{path.name} is in quarantine")
+            self._discard_others(entry)
             return entry
 
     def entries(self) -> list[Quarantined]:
         """Return the entries, the oldest first; one with an unreadable reason is left out, with a warning."""
-        entries = []
+        entries, bad = [], set()
         directory = self._tree.own_directory("quarantine")
         for name in sorted(os.listdir(directory) if reads.is_there(directory) else []):
             content, reason = directory / name / _CONTENT, directory / name / _REASON
@@ -83,31 +83,50 @@ class Quarantine:
                 if reads.is_there(content):  # else a power cut came before the file did, or after it left
                     entries.append(self._entry(content, reason))
             except (CorruptStateError, OSError) as error:
-                _log.warning("left out of the list of quarantined files: %s", error)
+                state = str(error), reads.identity(reason)
+                bad.add((name, state))
+                self._reports.warn(name, state, "left out of the list of quarantined files: %s", describe(error))
+        self._reports.keep(bad)
         return entries
 
     def restore(self, entry: Quarantined) -> None:
-        """Put a file back in its former place, under the lock of its category.
-
-        Raises:
-            DurabilityError: If it is back, but a power cut could leave it in quarantine too.
-            FileExistsError: If there is a file in its place again.
-            ValueError: If its place is not in a category of this store, or it is not in this store's quarantine.
-            LockTimeoutError: If the category's lock was not free in time.
-        """
+        """Put a file back in its former place, under the lock of its category: see `Quarantine.restore`."""
         self._tree.refuse_outside(entry.path)
         with self._locks.hold_for(entry.path, entry.content):
             self._tree.refuse_outside(entry.path)  # again: a link may have appeared during the wait
-            if entry.content.parents[1] != self._tree.own / "quarantine" or ".." in entry.content.parts:
-                raise ValueError(f"not in the quarantine of {self._tree.base}: {entry.content}")
-            self._tree.move(entry.content, entry.path)
-            self._forget(entry)
+            self._refuse_foreign(entry)
+            if move(self._tree, entry.content, entry.path):
+                self._forget(entry)
             # Or a power cut could list the file as in quarantine again, though it may have changed since.
             self._tree.sync(entry.content.parents[1], f"{entry.path.name} is restored")
+
+    def discard(self, entry: Quarantined) -> bool:
+        """Remove a file from quarantine for good, and return whether it was there: see `Quarantine.discard`."""
+        self._refuse_foreign(entry)
+        if not reads.is_there(entry.content):
+            return False
+        with self._lock_of(entry):  # or a save might rely on the entry as the copy of what it replaces
+            discarded = self._discard(entry)
+            self._tree.sync(entry.content.parents[1], f"{entry.path.name} is discarded")
+        return discarded
+
+    def _refuse_foreign(self, entry: Quarantined) -> None:
+        directory = self._tree.own_directory("quarantine")
+        if entry.content.parents[1:2] != (directory,) or entry.content.name != _CONTENT or ".." in entry.content.parts:
+            raise ValueError(f"not in the quarantine of {self._tree.base}: {entry.content}")
+
+    def _lock_of(self, entry: Quarantined) -> AbstractContextManager[None]:
+        try:
+            self._tree.refuse_outside(entry.path)
+        except ValueError:  # no method saves there
+            return nullcontext()
+        return self._locks.hold_for(entry.path, entry.content)
 
     @contextmanager
     def keeping(self, path: Path, decode: Decode, sound: Identity | None) -> Iterator[None]:
         """Copy a file that *decode* refuses to quarantine before the block replaces it. The caller holds the lock.
+
+        If quarantine has a copy of it already, that one is kept.
 
         Args:
             path: The file.
@@ -127,12 +146,15 @@ class Quarantine:
             yield
         except BaseException:
             with suppress(OSError, CorruptStateError):  # then the copy stays
-                if reads.read(path) == content:  # not if an interrupt came after it was replaced
+                if entry is not None and reads.read(path) == content:  # not if an interrupt came after it was replaced
                     self._discard(entry)
             raise
 
-    def _copy(self, path: Path, content: bytes, reason: str) -> Quarantined:
+    def _copy(self, path: Path, content: bytes, reason: str) -> Quarantined | None:
+        """Create an entry with the content of a file; None if there is one."""
         try:
+            if self._has_copy(path, content):
+                return None
             entry = self._prepare(path, reason)
             try:
                 self._write(entry.content, content)
@@ -144,9 +166,35 @@ class Quarantine:
             raise (OSError(why) if error.errno is None else OSError(error.errno, why, error.filename)) from error
         return entry
 
-    def _discard(self, entry: Quarantined) -> None:
-        tree.remove(entry.content)
+    def _has_copy(self, path: Path, content: bytes) -> bool:
+        """Return whether an entry has the content of a file; if so, it survives a power cut."""
+        for entry in self.entries():
+            with suppress(OSError):  # one that cannot be read or synced does not count
+                if (
+                    entry.path == path
+                    and _is_file_of(entry.content, len(content))
+                    and reads.read(entry.content) == content
+                ):
+                    sync_file(self._tree, entry.content)
+                    for directory in entry.content.parents[:2]:
+                        self._tree.sync(directory, f"{entry.path.name} is in quarantine")
+                    return True
+        return False
+
+    def _discard_others(self, entry: Quarantined) -> None:
+        """Discard the other entries of the same file with the same content."""
+        for other in self.entries():
+            if other.path == entry.path and other.content != entry.content:
+                files = entry.content, other.content
+                with suppress(OSError):  # then both stay
+                    size = os.lstat(entry.content).st_size
+                    if all(_is_file_of(file, size) for file in files) and same_content(*files):
+                        self._discard(other)
+
+    def _discard(self, entry: Quarantined) -> bool:
+        existed = remove_all(entry.content)
         self._forget(entry)
+        return existed
 
     def _forget(self, entry: Quarantined) -> None:
         """Remove an entry whose content is gone."""
@@ -191,6 +239,11 @@ class Quarantine:
         with Staged(self._tree, path, (content,)) as staged:
             staged.replace()
             staged.sync()
+
+
+def _is_file_of(path: Path, size: int) -> bool:
+    status = os.lstat(path)
+    return stat.S_ISREG(status.st_mode) and status.st_size == size
 
 
 def sound_identity(path: Path, decode: Decode, known: Container[Identity | None] = ()) -> Identity | None:

@@ -1,1 +1,1 @@
-"""What is stored: sessions, records and their values. No I/O, and no JSON."""
+"""The stored objects: sessions, records and their values. No I/O, and no JSON."""

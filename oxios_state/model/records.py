@@ -86,7 +86,7 @@ def unread(cls: type[_T], documents: Iterable[dict[str, Any]]) -> list[_T]:
 
 def read(record: Any) -> None:
     """Fill a record now, so that it no longer depends on the JSON object that it was created from."""
-    record.timestamp  # noqa: B018  # reading any field fills all
+    _ = record.timestamp  # reading any field fills all
 
 
 @cache

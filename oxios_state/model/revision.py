@@ -14,7 +14,7 @@ Identity = tuple[int, int, int, int, int]
 
 
 class Revision:
-    """What a file held, to be compared with what it holds later. Immutable.
+    """The content of a file at one moment, to be compared with its later content. Immutable.
 
     Args:
         identity: The file's identity at that moment, if it can be trusted; else None.

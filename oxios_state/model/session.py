@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
-from typing import Any, Self, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
 import attrs
@@ -15,8 +15,10 @@ from oxios_state.model.display import display
 from oxios_state.model.records import EXTRA_VALIDATORS, RECORD_TYPES, AgentResponse, TrajectoryStepRecord, UserMessage
 from oxios_state.model.revision import Revision
 from oxios_state.model.trajectory import RunningStep, Trajectory, record_step
-from oxios_state.model.turns import Turn, turns_of
 from oxios_state.model.validators import instance_of, is_datetime, is_optional_text, is_text, list_of
+
+if TYPE_CHECKING:
+    from oxios_state.model.turns import Turn
 
 _T = TypeVar("_T")
 
@@ -47,7 +49,8 @@ class Session:
 
     ``print`` shows it as a transcript, and a notebook as HTML; both shorten long texts.
 
-    Every method that changes it moves `updated_at`. You may assign attributes, and change the lists and `metadata` in
+    Every method that changes it moves `updated_at` to now. Where that is not later, as after the clock was set back,
+    `updated_at` moves by a microsecond instead. You may assign attributes, and change the lists and `metadata` in
     place, but then you move `updated_at` yourself.
 
     Attributes:
@@ -145,7 +148,7 @@ class Session:
 
         return record_step(append, tool_name, tool_args, tool_call_id, clock)
 
-    def turns(self) -> list[Turn]:
+    def turns(self) -> "list[Turn]":
         """Return the records as turns: a user message, the response to it, and the tool calls that led there.
 
         Every record is in exactly one turn, and each kind keeps its order. Records are ordered by time. A response
@@ -159,6 +162,8 @@ class Session:
 
         A timestamp without a time zone counts as UTC. The running time is linear in the number of records.
         """
+        from oxios_state.model.turns import turns_of  # defines a class, 2 % of the import of this package
+
         return turns_of(self.user_messages, self.trajectory_steps, self.agent_responses)
 
     def to_markdown(self) -> str:
@@ -246,8 +251,10 @@ class Session:
 
     def _touch(self) -> None:
         now = timestamps.now()
-        if self.updated_at.utcoffset() is not None and timedelta(0) <= self.updated_at - now < timedelta(seconds=1):
-            now = self.updated_at + timedelta(microseconds=1)  # a clock may stand still, or step back a little
+        if (
+            self.updated_at.utcoffset() is not None and self.updated_at >= now
+        ):  # the clock stands still, or was set back
+            now = timestamps.next_after(self.updated_at)
         self.updated_at = now
 
 

@@ -7,13 +7,14 @@ nothing.
 import re
 from collections import deque
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Self
 
 _HOUR_MINUTE = r"(?:[01]\d|2[0-3]):[0-5]\d"  # fromisoformat accepts +01:60, and 24:00 since CPython 3.13
 _RFC3339 = rf"(?a:\d{{4}}-\d\d-\d\d[Tt ]{_HOUR_MINUTE}:\d\d(?:\.(\d+))?(?:[Zz]|[+-]{_HOUR_MINUTE}))"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _DIGITS = dict.fromkeys(map(ord, "123456789"), "0")
 _KERNEL_FORMS = {f"0000-00-00T00:00:00{fraction}Z" for fraction in ("", ".000", ".000000", ".000000000")}
 _TO_THE_MICROSECOND = len("2026-03-01T08:00:00.123456")
@@ -91,6 +92,14 @@ _set_nanosecond = vars(Timestamp)["_nanosecond"].__set__
 def now() -> datetime:
     """Return the current time in UTC, to the microsecond."""
     return datetime.now(UTC)
+
+
+def next_after(moment: datetime) -> datetime:
+    """Return the microsecond after a moment that has a time zone, in UTC; the same moment at the end of time."""
+    try:
+        return moment.astimezone(UTC) + _MICROSECOND  # in UTC, because a sum in local time may be an hour off
+    except OverflowError:
+        return moment
 
 
 def parse(text: str) -> datetime:

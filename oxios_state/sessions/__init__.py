@@ -1,1 +1,1 @@
-"""What a store does with sessions: load, save, list, search and prune them."""
+"""The sessions of a store: loading, saving, listing, searching and pruning them."""

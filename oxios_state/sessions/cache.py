@@ -56,12 +56,12 @@ class SessionCache:
         with self._lock:
             if self._busy:
                 return  # in a signal handler, which interrupted this method
-            self._busy = True
             try:
+                self._busy = True
                 self._replace(str(path), identity, image)
             except BaseException:  # an interrupt, at any point
+                self._cost = 0  # first, or a second interrupt could leave a cost without anything kept
                 self._kept.clear()
-                self._cost = 0
                 raise
             finally:
                 self._busy = False

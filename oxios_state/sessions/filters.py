@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from oxios_state.model.summary import SessionSummary
 
 
+Conditions = tuple[str | None, str | None, date | str | None, date | str | None]
+"""The arguments of a `SessionFilter`."""
+
+
 class SessionFilter:
     """The conditions of a list or a search; None sets none. `StateStore.list_sessions` documents each.
 
@@ -178,10 +182,8 @@ def _parse_freely(text: str, *, day_first: bool, year_first: bool) -> tuple[date
         )
     except ParserError as error:
         raise ValueError(str(error).partition(":")[0]) from error
-    if moment.day != other.day and (moment.day, other.day) != (
-        _ONE.day,
-        _OTHER.day,
-    ):  # dateutil moved it to a day of the week
+    is_default_day = (moment.day, other.day) == (_ONE.day, _OTHER.day)
+    if moment.day != other.day and not is_default_day:  # dateutil moved it to a day of the week
         raise ValueError("the day of the month is missing")
     if moment.year != other.year:
         raise ValueError("the year is missing")

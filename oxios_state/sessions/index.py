@@ -1,22 +1,23 @@
 """The index of sessions: a summary of each, created anew where the file has changed, and shared between processes.
 
-<base>/.oxios_state/cache/summaries.json is what one process leaves for the next: a line with a digest of the rest, and
-the rest, a JSON array with a row for each session. It is disposable: the session files are authoritative. A row counts
-for the file of exactly its identity. A cache that is damaged, unreadable or of another format is ignored; one that
-cannot be written is missing for the next process, and nothing else depends on it.
+<base>/.oxios_state/cache/summaries.json is the file by which one process leaves them to the next: a line with a digest
+of the rest, and the rest, a JSON array with a row for each session. It is disposable: the session files are
+authoritative. A row stands for a file of exactly its identity. A cache that is damaged, unreadable or of another format
+is ignored; if it cannot be written, the next process does without it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
+from contextlib import suppress
 from hashlib import blake2b
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oxios_state.codec.documents import decode_named
-from oxios_state.errors import CorruptStateError, StateError
+from oxios_state.errors import CorruptStateError, StateError, describe
+from oxios_state.maintenance.reports import Reports
 from oxios_state.model import timestamps
 from oxios_state.model.progress import over
 from oxios_state.model.revision import Revision
@@ -27,7 +28,7 @@ from oxios_state.storage.atomic_write import Staged
 from oxios_state.storage.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
     from pathlib import Path
 
     from oxios_state.model.progress import Progress
@@ -43,14 +44,18 @@ class Entry:
         revision: The revision.
         summary: The summary of the session; None if the file cannot be read.
         problem: Why it cannot be read.
+        state: What a warning about that is logged for once.
     """
 
-    __slots__ = ("problem", "revision", "summary")
+    __slots__ = ("problem", "revision", "state", "summary")
 
-    def __init__(self, revision: Revision, summary: SessionSummary | None, problem: str = "") -> None:
+    def __init__(
+        self, revision: Revision, summary: SessionSummary | None, problem: str = "", state: Hashable = None
+    ) -> None:
         self.revision = revision
         self.summary = summary
         self.problem = problem
+        self.state = state
 
 
 class _Listing(NamedTuple):
@@ -72,16 +77,18 @@ class SessionIndex:
         self._tree = tree
         self._file = SummaryFile(tree)
         self._last: _Listing | None = None
+        self._reports = Reports()
         self._reset()
         forks.reset_in_children(self, SessionIndex._reset)
 
     def _reset(self) -> None:
-        self._keeping = threading.Lock()  # nobody ever waits for it
+        self._keepers: list[object] = []  # the calls of `_keep` that run, in the order in which they began
 
     def summaries(self, progress: Progress | None = None) -> list[tuple[SessionSummary, Revision]]:
         """Return the summary of each session and the revision of its file, the latest first, ties by id.
 
-        A file that cannot be read is left out, with a warning in the log ``oxios_state`` that names it and the reason.
+        A file that cannot be read is left out, with a warning in the log ``oxios_state`` that names it and the reason,
+        once for each state of the file.
 
         Args:
             progress: Wraps the list of files.
@@ -89,6 +96,7 @@ class SessionIndex:
         last = self._last
         known, summaries, written = last or self._from_file()
         entries: dict[str, Entry] = {}
+        refused: list[tuple[str, Entry]] = []  # not kept: only opening such a file shows whether it is still refused
         unchanged = 0
         with self._tree.open(SESSIONS) as directory:
             files = directory.identities(".json")
@@ -97,6 +105,9 @@ class SessionIndex:
             if entry is not None and entry.revision.identity == identity:
                 unchanged += 1
             elif (entry := self._read(name)) is None:
+                continue
+            elif entry.revision is _REFUSED:
+                refused.append((name, entry))
                 continue
             entries[name] = entry
         if last is None or not unchanged == len(entries) == len(known):
@@ -108,11 +119,23 @@ class SessionIndex:
             )
             summaries = [(summary, revision) for _, _, summary, revision in latest_first]
             self._keep(_Listing(entries, summaries, written), last)
+        bad = refused
         if len(summaries) < len(entries):
-            for entry in entries.values():
-                if entry.summary is None:
-                    _warn(entry.problem)
+            bad = [*refused, *((name, entry) for name, entry in entries.items() if entry.summary is None)]
+        self._reports.keep({(name, entry.state) for name, entry in bad})
+        for name, entry in bad:
+            self._reports.warn(name, entry.state, "left out of the list of sessions: %s", entry.problem)
         return list(summaries)
+
+    def report(self, path: Path, raw: bytes | None, error: Exception) -> None:
+        """Log that a search leaves a file out, unless a list or a search has logged it for this state of the file.
+
+        Args:
+            path: The file.
+            raw: Its content; None if it was not read.
+            error: Why it cannot be read.
+        """
+        self._reports.warn(path.name, _state(path, raw, error), "left out of the search: %s", describe(error))
 
     def _from_file(self) -> _Listing:
         entries = self._file.read()
@@ -123,25 +146,27 @@ class SessionIndex:
 
         So what is kept, and what the file contains, is always from one listing; the next listing adds what they lack.
         """
-        if not self._keeping.acquire(blocking=False):
-            return
+        keeper = object()
         try:
-            if self._last is last:
+            # Not a lock: nobody waits, and an interrupt between its acquisition and `try` would leave it locked.
+            self._keepers.append(keeper)
+            if self._keepers[0] is keeper and self._last is last:
                 self._last = listing._replace(written=self._file.write(listing.entries, listing.written))
         finally:
-            self._keeping.release()
+            with suppress(ValueError):  # an interrupt came before it was added
+                self._keepers.remove(keeper)
 
     def _read(self, file_name: str) -> Entry | None:
-        """Return the entry of a file; None if the file is missing, or its content cannot be had."""
+        """Return the entry of a file; None if it is missing. Without its content, the revision is `_REFUSED`."""
         name = file_name.removesuffix(".json")
+        path = self._tree.base / SESSIONS / file_name
         try:
             names.check_name(name, ".json")
             with self._tree.open(SESSIONS) as directory:
                 path = directory.file(file_name)
             result = reads.read_unless_known(path)
         except (StateError, OSError) as error:
-            _warn(error)
-            return None
+            return Entry(_REFUSED, None, describe(error), _state(path, None, error))
         raw, identity = result or (None, None)
         if raw is None:
             return None
@@ -149,17 +174,21 @@ class SessionIndex:
         try:
             return Entry(revision, summarise(decode_named(raw, path)))
         except CorruptStateError as error:
-            return Entry(revision, None, str(error))
+            return Entry(revision, None, str(error), _state(path, raw, error))
 
 
-def _warn(problem: object) -> None:
-    _log.warning("left out of the list of sessions: %s", problem)
+_REFUSED = Revision(None, (), b"")
+
+
+def _state(path: Path, raw: bytes | None, error: Exception) -> Hashable:
+    """Return what changes when a bad file does: by its content, or where that cannot be had, by its identity."""
+    return str(error), reads.identity(path) if raw is None else Revision(None, (raw,)).digest
 
 
 # The file.
 
 _FORMAT = b"oxios_state summaries 1 %s\n"  # to be counted up when the rows, or the result of `summarise`, change
-_SHARE = 64  # writing costs about as much as reading one of so many files: fewer new ones are left to the next process
+_SHARE = 64  # writing the file costs as much as reading a 64th of the sessions: fewer new ones are not written
 _TEXT: set[type] = {str, type(None)}
 _TYPES: list[set[type]] = [{str}, {list}, {int}, {str}, _TEXT, _TEXT, _TEXT, {str}, {str}]  # of the values of a row
 
@@ -179,11 +208,11 @@ class SummaryFile:
         try:
             return decode_entries(reads.read(self._path()) or b"")
         except (StateError, OSError, ValueError, TypeError, RecursionError) as error:
-            _log.debug("no cache of summaries: %s", error)
+            _log.debug("no cache of summaries: %s", describe(error))
             return {}
 
     def write(self, entries: Mapping[str, Entry], written: Mapping[str, Entry]) -> Mapping[str, Entry]:
-        """Write the entries, if many are new, or if the file contains the session of a file that is gone.
+        """Write the entries, if many are new, or if the file contains the session of a file that no longer exists.
 
         An entry whose identity cannot be trusted is left out.
 
@@ -205,7 +234,7 @@ class SummaryFile:
             with Staged(self._tree, self._path(), encode_entries(rows)) as staged:
                 staged.replace()
         except (StateError, OSError) as error:  # a read-only directory, a full disk
-            _log.debug("no cache of summaries: %s", error)
+            _log.debug("no cache of summaries: %s", describe(error))
         return rows
 
     def _is_own(self) -> bool:

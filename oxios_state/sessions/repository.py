@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from oxios_state.codec import incremental
 from oxios_state.codec.documents import decode_named
 from oxios_state.codec.incremental import SessionText
-from oxios_state.errors import SessionConflictError, SessionNotFoundError, SessionOwnerError, StateError, describe
-from oxios_state.model import timestamps
+from oxios_state.errors import SessionConflictError, SessionNotFoundError, SessionOwnerError, StateError
 from oxios_state.model.immutable import freeze, thaw
 from oxios_state.model.progress import over
 from oxios_state.model.revision import Revision
@@ -21,22 +20,24 @@ from oxios_state.model.summary import SessionList, summarise
 from oxios_state.model.validators import check_count
 from oxios_state.model.values import SESSIONS
 from oxios_state.sessions.cache import SessionCache
+from oxios_state.sessions.filters import SessionFilter
 from oxios_state.sessions.index import SessionIndex
 from oxios_state.sessions.pruning import Removal
-from oxios_state.sessions.retention import choose
+from oxios_state.sessions.retention import choose, time_of
 from oxios_state.sessions.search import Needle, search_session
 from oxios_state.storage import reads
 from oxios_state.storage.atomic_write import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from oxios_state.documents import Documents
     from oxios_state.model.progress import Progress
     from oxios_state.model.revision import Identity
     from oxios_state.model.summary import SessionSummary
-    from oxios_state.sessions.filters import SessionFilter
+    from oxios_state.sessions.filters import Conditions
     from oxios_state.sessions.retention import PruneConfig, PruneThrottle
     from oxios_state.sessions.search import SearchHit
 
@@ -104,22 +105,23 @@ class Sessions:
             raise SessionOwnerError(f"session {session.id!r} belongs to another user than {user_id!r}")
         return stored
 
-    def summaries(self, conditions: SessionFilter, limit: int | None, progress: Progress | None) -> SessionList:
+    def summaries(self, conditions: Conditions, limit: int | None, progress: Progress | None) -> SessionList:
         """Return the summaries of the sessions that meet the conditions, the latest first."""
         limit = None if limit is None else check_count("limit", limit)
-        return SessionList(self._chosen(conditions, progress)[:limit])
+        return SessionList(self._chosen(SessionFilter(*conditions), progress)[:limit])
 
     def search(
-        self, text: str, context: int, conditions: SessionFilter, limit: int | None, progress: Progress | None
+        self, text: str, context: int, conditions: Conditions, limit: int | None, progress: Progress | None
     ) -> Iterator[SearchHit]:
         """Yield the places where the sessions that meet the conditions contain a text."""
         needle = Needle(text, context)
         limit = None if limit is None else check_count("limit", limit)
         stop = None if limit is None else min(limit, sys.maxsize)  # islice takes no more
-        return islice(self._hits(needle, conditions, progress), stop)
+        return islice(self._hits(needle, SessionFilter(*conditions), progress), stop)
 
     def _hits(self, needle: Needle, conditions: SessionFilter, progress: Progress | None) -> Iterator[SearchHit]:
         for summary in over(self._chosen(conditions, progress), progress):
+            path, raw = self._documents.tree.base / SESSIONS / f"{summary.id}.json", None
             try:
                 path = self._path(summary.id)
                 raw = reads.read(path)
@@ -127,7 +129,7 @@ class Sessions:
                     continue
                 session = decode_named(raw, path)
             except (StateError, OSError) as error:
-                _log.warning("left out of the search: %s", describe(error))
+                self._index.report(path, raw, error)
                 continue
             if conditions.accepts(summarise(session)):  # again: it may have been saved since it was listed
                 yield from search_session(session, needle)
@@ -139,29 +141,49 @@ class Sessions:
         dry_run: bool = False,
         keep: Callable[[SessionSummary], object] | None = None,
         archive: str | None = None,
+        now: datetime | None = None,
         confirm: Callable[[SessionList], object] | None = None,
         progress: Progress | None = None,
     ) -> SessionList:
         """Remove the sessions that the rules choose, and sweep the temporary files of dead writers."""
+        now = time_of(now)
         removal = Removal(self._documents, archive)
-        listed = self._index.summaries(progress)
-        chosen = SessionList(choose([summary for summary, _ in listed], config, timestamps.now(), keep))
+        due = self._due(config, now, keep=keep, progress=progress)
+        chosen = SessionList(summary for summary, _ in due)
         if dry_run:
             return chosen
         if confirm is not None and chosen and not confirm(chosen):
             return SessionList()
         sweep(self._documents.tree)
-        revisions = {summary.id: revision for summary, revision in listed}
-        return removal.remove([(summary, revisions[summary.id]) for summary in chosen], progress)
+        return removal.remove(due, progress)
 
-    def save_and_prune(self, session: Session, config: PruneConfig, throttle: PruneThrottle | None) -> None:
-        """Save a session, then prune if the throttle allows it; a failing prune is logged."""
+    def save_and_prune(self, session: Session, config: PruneConfig, throttle: PruneThrottle | None) -> SessionList:
+        """Save a session, then remove others if the throttle allows it; a failure to remove them is logged."""
         self.save(session)
+        removal = Removal(self._documents, archive=None)
         if throttle is None or throttle.should_prune():
             try:
-                self.prune(config)
+                due = self._due(config, time_of(None), latest=session.id)
+                sweep(self._documents.tree)
+                removal.remove(due)
             except Exception:
                 _log.warning("the session is saved, but pruning failed", exc_info=True)
+        return removal.removed
+
+    def _due(
+        self,
+        config: PruneConfig,
+        now: datetime,
+        *,
+        keep: Callable[[SessionSummary], object] | None = None,
+        latest: str | None = None,
+        progress: Progress | None = None,
+    ) -> list[tuple[SessionSummary, Revision]]:
+        """Return the sessions that the rules choose, the oldest first, each with the revision of its file."""
+        listed = self._index.summaries(progress)
+        chosen = choose([summary for summary, _ in listed], config, now, keep, latest)
+        revisions = {summary.id: revision for summary, revision in listed}
+        return [(summary, revisions[summary.id]) for summary in chosen]
 
     def _chosen(self, conditions: SessionFilter, progress: Progress | None) -> list[SessionSummary]:
         return conditions.choose(summary for summary, _ in self._index.summaries(progress))
@@ -194,10 +216,11 @@ class Sessions:
         return session
 
     def _save(self, session: Session, path: Path, *, only_unchanged: bool) -> None:
-        # A snapshot: another thread that shares the session may change it while it is saved.
+        # A snapshot: another thread that shares the session may change it, or save it, while it is saved. The source
+        # comes first, so that the snapshot is never older than its source and cannot undo what the other one saved.
+        source = session._source
         image = copy_of(session, freeze)
         text = incremental.encode(image, path)
-        source = session._source
 
         def saved(identity: Identity | None) -> None:
             session._source = image._source = Revision(identity, text)
@@ -224,8 +247,11 @@ def _check_unchanged(source: Revision | None, path: Path) -> None:
     if result is None and source is None:
         return
     if result is None:
-        raise SessionConflictError(f"not saved, it was deleted since it was loaded: {path}")
+        cure = "the object still has its changes, and save_session(session) saves it again"
+        raise SessionConflictError(f"not saved, it was deleted since it was loaded: {path}; {cure}")
     if source is None:
-        raise SessionConflictError(f"not saved, there is a session of this id already: {path}")
+        cure = "load that one, or choose another id"
+        raise SessionConflictError(f"not saved, there is a session of this id already: {path}; {cure}")
     if result[0] is not None and not source.matches(result[0]):
-        raise SessionConflictError(f"not saved, it was changed by another since it was loaded: {path}")
+        cure = "load it again and repeat the change"
+        raise SessionConflictError(f"not saved, it was changed by another since it was loaded: {path}; {cure}")

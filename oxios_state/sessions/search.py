@@ -1,4 +1,4 @@
-"""Searching the text of sessions: whether a file can contain it, told from its bytes, and where in a session it is.
+"""Search: whether a file can contain a text, decided from its bytes, and where in a session the text is.
 
 Two texts are compared in one canonical normalisation, NFC, with letters as `str.casefold` folds them: ``STRASSE`` finds
 ``Straße``, and ``é`` as one character finds ``é`` as a letter and an accent; and the other way round. That is the same
@@ -24,7 +24,7 @@ from oxios_state.model.validators import check_count
 
 Place = Literal["title", "message", "tool_name", "tool_args", "output", "response"]
 _FOLDED_TO_ASCII = "\u00df\u0130\u0149\u017f\u037e\u1e9a\u1e9e\u1fef\u212a\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06"
-"""The characters beyond ASCII whose folded form has characters of ASCII."""
+"""The characters beyond ASCII whose folded form contains ASCII."""
 # re compiles and caches these when they are first used.
 _MAY_BE_ESCAPED = r'["\\/\x00-\x1f]'  # characters that JSON writers may, or must, write as escapes
 _ESCAPE = rb"\\u(?!00[01])"  # an escape of any other character: the kernel writes none

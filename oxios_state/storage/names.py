@@ -18,6 +18,10 @@ OWN_PREFIX = ".oxios_state"
 NOT_CATEGORIES = frozenset({OWN_PREFIX, ".git"})
 """Directories in a base that are not categories: the library's own, and that of git, as Oxios keeps state in git."""
 
+FOREIGN_PREFIXES = ("._", ".#")
+"""Prefixes of files that are passed over in silence: macOS puts ``._x.json`` beside ``x.json`` where the file system
+has no room for its attributes, and Emacs locks ``x.json`` by ``.#x.json``. No document may have such a name."""
+
 _MAX_LENGTH = 255  # bytes of one path component: NAME_MAX of common file systems (ext4, xfs, btrfs, apfs, ntfs)
 # re compiles and caches these when they are first used.
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"
@@ -67,8 +71,8 @@ def is_category(category: str) -> bool:
 
 
 def is_document(file_name: str) -> bool:
-    """Return whether a file of this name is a document: it has a name and the extension of one."""
-    return file_name.endswith(EXTENSIONS) and file_name not in EXTENSIONS
+    """Return whether a file of this name is a document: it has a name and the extension of one, and is not foreign."""
+    return file_name.endswith(EXTENSIONS) and file_name not in EXTENSIONS and not file_name.startswith(FOREIGN_PREFIXES)
 
 
 def _accepts(check: Callable[..., None], *arguments: str) -> bool:
@@ -108,6 +112,8 @@ def _check_component(component: str, label: str, extension: str = "") -> None:
         raise InvalidNameError(f"{label}: '.' is not a name")
     if component.casefold().startswith(OWN_PREFIX):  # casefold, for file systems that ignore case
         raise InvalidNameError(f"{label} begins with {OWN_PREFIX!r}, which is reserved for this library")
+    if component.startswith(FOREIGN_PREFIXES):
+        raise InvalidNameError(f"{label} begins with {component[:2]!r}, like the files that systems and editors make")
     try:
         length = len(component.encode()) + len(extension)
     except UnicodeEncodeError:

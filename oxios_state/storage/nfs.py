@@ -1,4 +1,4 @@
-"""Network file systems: seeing what other machines changed, and having them see what this one changes.
+"""Network file systems: noticing the changes of other machines, and letting them notice those of this one.
 
 Local file systems need none of this; it costs them two microseconds a call, the time of opening a directory.
 """
@@ -46,7 +46,7 @@ def revalidate(directory: Path) -> None:
 
 @contextmanager
 def in_step(directory: Path) -> Iterator[None]:
-    """See, in the block, what other machines did in a directory, and let them see what the block does.
+    """Notice the earlier changes of other machines in a directory, and let them notice those of the block.
 
     The caller holds the directory's lock, and releases it after the block.
     """
@@ -58,10 +58,10 @@ def in_step(directory: Path) -> Iterator[None]:
 
 
 def catch_up(directory: Path) -> None:
-    """See what other machines have done in a directory, whose lock the caller has just taken.
+    """Notice the changes of other machines in a directory, whose lock the caller has just taken.
 
-    Readers open the directory and so see it. But if one machine has two mounts (``nosharecache``), an NFS server
-    believes that either knows what the other does, and recalls nothing; listing the directory makes the client ask.
+    A reader notices them because it opens the directory. But if one machine has two mounts (``nosharecache``), an NFS
+    server believes that each knows the changes of the other, and recalls nothing; listing makes the client ask.
     """
     revalidate(directory)
     if is_on_nfs(directory):

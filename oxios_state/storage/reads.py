@@ -60,7 +60,7 @@ def _read_once(path: Path, known: Container[Identity | None]) -> tuple[bytes | N
     nfs.revalidate(path.parent)
     now = time.time_ns()
     try:
-        # Opening, unlike asking for the status, makes a network file system check what it has cached.
+        # Opening, unlike asking for the status, makes a network file system check its cache.
         descriptor = _open(path)
     except FileNotFoundError:
         return None

@@ -3,7 +3,7 @@
 A file system stamps a change with the tick of a clock that stands still for some milliseconds, so two changes may get
 the same stamps, and the inode of a replaced file is reused at once. Hence two rules. The identity of a file that was
 read is trusted only if its last change was long enough ago (git calls the others "racily clean"). A file that this
-library writes gets a modification time that no other write would give it, so its identity is trusted at once.
+library writes has a modification time that no other write would set, so its identity is trusted at once.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def is_settled(identity: Identity, now: int) -> bool:
 
 
 def mark(descriptor: int, token: int) -> int | None:
-    """Give an open file a recent modification time that no other write would give it.
+    """Set the modification time of an open file to a recent time that no other write would set.
 
     Args:
         descriptor: The file, completely written.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from oxios_state.errors import DurabilityError, InvalidNameError, reason_of
 from oxios_state.storage import names, nfs, system
-from oxios_state.storage.names import NOT_CATEGORIES, OWN_PREFIX
+from oxios_state.storage.names import FOREIGN_PREFIXES, NOT_CATEGORIES, OWN_PREFIX
 from oxios_state.storage.revisions import NO_FILE, identity_of
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ class Directory:
             with os.scandir(self.path) as entries:
                 for entry in entries:
                     name = entry.name
-                    if name.endswith(extension) and name != extension:
+                    # Few names begin with a dot, so that one comparison does for most.
+                    if name.endswith(extension) and (name[0] != "." or names.is_document(name)):
                         try:
                             # On Windows an entry's own status has no inode.
                             status = os.lstat(entry) if system.WINDOWS else entry.stat(follow_symlinks=False)
@@ -207,7 +208,7 @@ class Tree:
         self.make_directory(target.parent)
         if path.name == target.name and os.path.samefile(path.parent, target.parent):
             raise InvalidNameError(f"a file cannot be moved to where it is: {target}")
-        linked = _link(path, target)
+        linked = link(path, target)
         if not linked:
             if os.path.lexists(target):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
@@ -224,7 +225,7 @@ class Tree:
         """Make the changes of names in a directory survive a power cut.
 
         Raises:
-            DurabilityError: If it could not be synced; *done* says what was done all the same.
+            DurabilityError: If it could not be synced; *done* says which changes were made all the same.
         """
         if not self.durable:
             return
@@ -297,13 +298,16 @@ class Tree:
     def walk(self, failed: Callable[[OSError], object] | None = None) -> Iterator[tuple[Path, list[str], list[str]]]:
         """Yield the base and each category's directory: its path, and the sorted names of its directories and files.
 
+        The files of systems and editors (`names.FOREIGN_PREFIXES`) are left out.
+
         Args:
             failed: Called with the error of a directory that cannot be listed.
         """
         for directory, subdirectories, file_names in os.walk(self.base, onerror=failed):
             skipped = NOT_CATEGORIES if directory == str(self.base) else {".git"}
             subdirectories[:] = sorted(set(subdirectories) - skipped)
-            yield Path(directory), subdirectories, sorted(set(file_names) - skipped)
+            own_names = (name for name in set(file_names) - skipped if not name.startswith(FOREIGN_PREFIXES))
+            yield Path(directory), subdirectories, sorted(own_names)
 
 
 @lru_cache(maxsize=4096)
@@ -332,8 +336,8 @@ def _is_directory(path: Path) -> bool:
         return False
 
 
-def _link(path: Path, target: Path) -> bool:
-    """Give a regular file a second name; return False where that is not possible."""
+def link(path: Path, target: Path) -> bool:
+    """Create a hard link to a regular file; return False where that is not possible."""
     if not stat.S_ISREG(os.lstat(path).st_mode):
         return False
     try:

@@ -1,13 +1,13 @@
-"""Benchmarks: what the library takes, as ratios to what else does the same work, in the same run.
+"""Benchmarks: the cost of the library's work, relative to other ways of doing the same work in the same run.
 
     python tests/benchmarks/bench.py [--quick] [--directory DIRECTORY] [--plot FILE] [NAME ...]
 
 Names are saving, loading, turns, listing, searching, pruning, threads, memory, and the curves sessions, sizes, crowds
-and rows; without any, all are run, in some minutes. `--quick` repeats less, and leaves out the largest. The directory
-decides the file system; by default, it is a new one where temporary files go. `--plot` draws the curves, as SVG. What
-is printed is markdown.
+and rows. Without names, all run, which takes some minutes. `--quick` repeats less and leaves out the largest sizes. The
+directory decides the file system; by default, it is a new temporary one. `--plot` draws the curves as SVG. The output
+is markdown.
 
-Each benchmark has a process of its own, so that none runs in what another left behind.
+Each benchmark has a process of its own, so that no other benchmark's memory and caches affect it.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ def main() -> None:
         alone(options)
         return
     results = {}
-    load = os.getloadavg()[0]  # above 1, others worked too: times double, waits more, and ratios are rough
-    given = ["--alone"] + ["--quick"] * options.quick
-    given += ["--directory", options.directory] if options.directory else []
+    load = os.getloadavg()[0]  # above 1, other programs ran too: times double, waits grow more, and ratios are rough
+    child_options = ["--alone"] + ["--quick"] * options.quick
+    child_options += ["--directory", options.directory] if options.directory else []
     for name in names:
         begin = time.monotonic()
-        results[name] = child("bench.py", name, *given)
+        results[name] = child("bench.py", name, *child_options)
         print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     print(f"{platform.python_implementation()} {platform.python_version()}, {platform.system()}, ", end="")
     print(f"{os.cpu_count()} processors, load {load:.1f} before and {os.getloadavg()[0]:.1f} after; ", end="")
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def alone(options: argparse.Namespace) -> None:
-    """Run one benchmark in this process, and print what it found as JSON."""
+    """Run one benchmark in this process, and print its result as JSON."""
     (name,) = options.names
     with tempfile.TemporaryDirectory(dir=options.directory) as base:
         result = (TABLE | CURVES)[name](Path(base), quick=options.quick)

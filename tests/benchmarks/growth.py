@@ -1,4 +1,4 @@
-"""How times grow with the number of sessions, with their size and with the threads, and where rows become cheaper."""
+"""Growth of times with the number of sessions, their size and the threads, and where rows become cheaper."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from oxios_state import StateStore
 
 Curve = list[tuple[float, float]]
 
-TURNS = [0, 3, 27, 270, 2700, 27000]  # about 1 KB with what is appended, 10 KB, 100 KB, 1 MB, 10 MB, 100 MB
+TURNS = [0, 3, 27, 270, 2700, 27000]  # about 1 KB with the appended message, 10 KB, 100 KB, 1 MB, 10 MB, 100 MB
 SESSIONS = [10, 100, 1000, 10_000, 100_000]
 THREADS = [1, 2, 4, 8, 16, 32, 64]
-BYTES_IN_A_POINT = 5e7  # decides how often what is larger is repeated
+BYTES_IN_A_POINT = 5e7  # decides how often larger points are repeated
 
 
 class Panel(NamedTuple):
@@ -125,7 +125,7 @@ def crowds(base: Path, *, quick: bool) -> Panel:
 
 
 def rows_or_files(base: Path, *, quick: bool) -> Panel:
-    """Do turns in ever larger sessions, and the same in rows: where does reading and writing all of it cost more?"""
+    """Do turns in ever larger sessions, and the same in rows, to see where replacing the whole file costs more."""
     curves: dict[str, Curve] = {}
     for number in TURNS[1:-1] if quick else TURNS[1:]:
         writer, watch = Writer(12), Stopwatch()
@@ -164,7 +164,7 @@ def cheaper(rows: Curve, ours: Curve) -> list[tuple[float, float]]:
 
 
 def crossings(panel: Panel) -> Iterator[str]:
-    """Say at which sizes, of those that were measured, rows are cheaper."""
+    """Yield, for each way of keeping rows, the measured sizes at which it is cheaper."""
     ours = panel.curves["ours: a turn"]
     for name, curve in panel.curves.items():
         if curve is not ours:

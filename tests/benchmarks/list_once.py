@@ -1,6 +1,7 @@
-"""List the sessions of a directory once, in a process that did nothing before.
+"""List the sessions of a directory once, in a new process.
 
-Prints the seconds of importing the library and of the call, as JSON. It imports nothing else before.
+Prints the seconds of importing the library and of the call, as JSON. It imports only json, sys and time before the
+library.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 
 
 def main() -> None:
-    """List the sessions of the directory that the command line names."""
+    """List the sessions of the directory on the command line."""
     start = time.perf_counter()
     from oxios_state import StateStore
 

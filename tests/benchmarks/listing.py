@@ -71,7 +71,7 @@ def one_changed(base: Path, watch: Stopwatch, repetitions: int) -> None:
     store, writer = StateStore(base), Writer(5)
     for number in range(repetitions):
         session_id = f"s-{number}"
-        time.sleep(SETTLED)  # for what was changed last time
+        time.sleep(SETTLED)  # until the last change is settled
         store.list_sessions()
 
         def list_and_load(session_id: str) -> None:

@@ -29,7 +29,7 @@ def compare(bases: list[Path], engine: str) -> Stopwatch:
     """Load the session of each directory, and parse its bytes, in turn."""
     parse: Callable[[bytes], Any] = import_module(engine).loads
     watch = Stopwatch()
-    StateStore(bases[0]).load_session("loaded")  # what is imported at the first use is imported
+    StateStore(bases[0]).load_session("loaded")  # import everything that the first use imports
     for base, other in zip(bases[1::2], bases[2::2], strict=True):
         raw = (base / "sessions/loaded.json").read_bytes()
         watch.time(f"{engine}.loads", parse, raw)

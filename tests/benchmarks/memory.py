@@ -1,4 +1,4 @@
-"""Memory of listing 1,000 sessions for the first time, against loading the largest of them alone."""
+"""Memory of listing 1,000 sessions for the first time, relative to loading the largest of them alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LARGEST = 2800  # turns: about 10 MB
 
 
 def peak(base: Path, measure: str, repetitions: int, *session_ids: str) -> float:
-    """Take the median of some processes that know nothing of the sessions."""
+    """Return the median peak of several processes, each without a cache of the sessions."""
     peaks: list[int] = []
     for _ in range(repetitions):
         forget(base)
@@ -23,11 +23,11 @@ def peak(base: Path, measure: str, repetitions: int, *session_ids: str) -> float
 
 
 def rows(base: Path, *, quick: bool) -> Iterator[Row]:
-    """Compare where all are alike, and where one is much larger."""
+    """Compare with sessions of one size, and with one much larger session."""
     put(base, "warm", Writer(9).document("warm", 1))
     fill(base, SESSIONS, alike())
     listed, loaded = (peak(base, "traced", 1, *session_ids) for session_ids in ([], ["s-0"]))
-    work = f"list {SESSIONS} sessions of 73 KB, the first time: peak of memory, traced"  # 1,000 summaries count here
+    work = f"list {SESSIONS} sessions of 73 KB, the first time: peak of memory, traced"  # includes 1,000 summaries
     yield Row(work, size(listed), f"loading one: {size(loaded)}", listed / loaded)
     put(base, "huge", Writer(10).document("huge", LARGEST))
     for measure, repetitions in (("traced", 1), ("resident", 2 if quick else 5)):

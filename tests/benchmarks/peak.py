@@ -1,9 +1,9 @@
-"""The memory that one piece of work takes, in a process that did nothing before.
+"""The memory that one call takes in a new process.
 
     python peak.py DIRECTORY (traced | resident) [SESSION]
 
-Loads the session, or lists all, and prints the peak in bytes: as Python's allocators are traced, or by how much the
-process grew while it worked. What an engine reserves and never touches is traced, but not resident.
+Loads the session, or lists all, and prints the peak in bytes: as traced in Python's allocators, or as the growth of the
+process during the call. Memory that an engine reserves and never touches is traced, but not resident.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from oxios_state import StateStore
 
 
 def resident() -> int:
-    """The most memory that this process ever had. Linux tells it apart from its parent's, as getrusage does not."""
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
+    """Return this process's peak memory. Linux keeps it apart from the parent's; getrusage does not."""
+    match = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    assert match is not None
+    return int(match[1]) * 1024
 
 
 def main() -> None:
-    """Do the work that the command line names."""
+    """Make the call that the command line names."""
     directory, measure, *session_ids = sys.argv[1:]
     store = StateStore(directory)
-    store.load_session("warm")  # a small one, so that everything is imported
+    store.load_session("warm")  # a small session, to import every module
     if measure == "traced":
         tracemalloc.start()
     before = resident()

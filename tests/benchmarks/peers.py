@@ -1,7 +1,7 @@
-"""Stores that an agent's author would pick instead, each used as its manual says, and open all the time.
+"""Stores that an agent's author might choose instead; each is used as its manual says, and stays open.
 
-All keep the same plain records, one turn after another, and each turn reads the whole session and adds to it. Where a
-peer leaves a choice, it gets the quicker: plain dictionaries instead of its message classes, one write for a turn.
+All keep the same plain records, one turn after another, and each turn reads the whole session and adds to it. If a peer
+offers a choice, it gets the faster one: plain dictionaries instead of its message classes, one write for a turn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Peer:
     """A store with one session."""
 
     name = ""
-    syncs = False  # whether a turn that was saved survives a power cut: `syncing.py` checks it
+    syncs = False  # whether a saved turn survives a power cut; `syncing.py` checks it
 
     def __init__(self, base: Path) -> None:
         self.base = base
@@ -63,7 +63,7 @@ class Library(Peer):
 
 
 class LibraryReading(Library):
-    """The same, and every record is looked at, as in what the others read everything is there at once."""
+    """The same, and every record is read, since the other stores build every record on each turn."""
 
     name = "ours, every record read"
 
@@ -100,7 +100,7 @@ class OpenAI(Peer):
         self.add([record for turn in turns for record in turn.records])
 
     def add(self, records: list[dict[str, Any]]) -> None:
-        """Add records without reads."""
+        """Add records without reading."""
         self.runner.run(self.session.add_items(records))
 
     def turn(self, turn: Turn) -> None:
@@ -121,7 +121,7 @@ class OpenAI(Peer):
 class LangGraph(Peer):
     """The whole list of records as a new checkpoint in MessagePack, in SQLite as above. Old checkpoints stay.
 
-    A graph that runs puts several checkpoints for a turn, and its pending writes; here it is one.
+    A running graph stores several checkpoints a turn, and its pending writes; here it is one checkpoint.
     """
 
     name, syncs = "LangGraph SqliteSaver", True
@@ -143,8 +143,8 @@ class LangGraph(Peer):
         self.saver.put(config, checkpoint, {"source": "loop", "step": 1, "parents": {}}, {"messages": 1})
 
     def turn(self, turn: Turn) -> None:
-        found = self.saver.get_tuple(self.config)
-        self.put(found.config, found.checkpoint["channel_values"]["messages"] + turn.records)
+        latest = self.saver.get_tuple(self.config)
+        self.put(latest.config, latest.checkpoint["channel_values"]["messages"] + turn.records)
 
     def count(self) -> int:
         return len(self.saver.get_tuple(self.config).checkpoint["channel_values"]["messages"])
@@ -154,7 +154,7 @@ class LangGraph(Peer):
 
 
 class SqliteDict(Peer):
-    """One pickle of the whole list, in SQLite with synchronous=OFF, by another thread. A rollback journal."""
+    """One pickle of the whole list, in SQLite with synchronous=OFF and a rollback journal; another thread writes it."""
 
     name = "sqlitedict"
 
@@ -222,14 +222,14 @@ class Strands(Peer):
         self.add(0, [record for turn in turns for record in turn.records])
 
     def add(self, index: int, records: list[dict[str, Any]]) -> None:
-        """Add records without reads."""
+        """Add records without reading."""
         for number, record in enumerate(records, index):
             message = self.types.SessionMessage.from_message({"role": "user", "content": [record]}, number)
             self.manager.create_message("the-session", "agent", message)
 
     def turn(self, turn: Turn) -> None:
-        found = self.manager.list_messages("the-session", "agent")
-        self.add(len(found), turn.records)
+        messages = self.manager.list_messages("the-session", "agent")
+        self.add(len(messages), turn.records)
 
     def count(self) -> int:
         return len(self.manager.list_messages("the-session", "agent"))

@@ -41,6 +41,6 @@ def draw(panels: list[Panel], path: Path) -> None:
 
 
 def _formatter(unit: str) -> Any:
-    """Say how an axis is labelled."""
+    """Return the formatter of the labels of an axis."""
     write = {"bytes": size, "seconds": duration, "seconds per session": duration}.get(unit, "{:,.0f}".format)
     return import_module("matplotlib.ticker").FuncFormatter(lambda value, _: write(value))

@@ -1,4 +1,4 @@
-"""Pruning 10,000 small sessions to 100 that were listed before, against unlinking 9,900 such files."""
+"""Pruning 10,000 small, listed sessions to 100, relative to unlinking 9,900 such files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def unlink(paths: list[Path], *, durable: bool) -> None:
 
 
 def rows(base: Path, *, quick: bool) -> Iterator[Row]:
-    """Prune, and unlink, in turn."""
+    """Prune and unlink, in turn."""
     watch, config = Stopwatch(), PruneConfig(max_sessions=KEPT, ttl_hours=0)
     for durable in (False, True):
         against = f"unlinking them{', and fsync' if durable else ''}"

@@ -1,7 +1,7 @@
-"""Appending a message and saving, against writing the same bytes by system calls alone.
+"""Appending a message and saving, relative to writing the same bytes by system calls alone.
 
-The kernel's own store, in Rust, would be the better yardstick; it is not built here. It does what the bare write does,
-after encoding the whole session.
+The kernel's own store, in Rust, would be the better yardstick, but it is not built here. It encodes the whole session,
+and then does the same as the bare write.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from work import LARGE, SMALL, Writer, bare_write, put, size
 
 from oxios_state import Session, StateStore
 
-SAVES = 10  # of one session; then it is loaded anew, so that it keeps its size
+SAVES = 10  # of one session, which is then loaded anew, so that it keeps its size
 BARE = {False: "bare write, rename", True: "bare write, fsync, rename, fsync"}
 GOALS = {(SMALL, False): 1.5, (LARGE, False): 1.2, (SMALL, True): 1.6, (LARGE, True): 1.3}
 
@@ -29,7 +29,7 @@ def compare(base: Path, document: bytes, *, durable: bool, rounds: int, saves: i
         put(base, "saved", document)
         session = store.load_session("saved")
         assert session is not None
-        store.save_session(session)  # the first save of a process is another matter: see the turns
+        store.save_session(session)  # the first save of a process costs more; `turns.py` measures it
         for _ in range(saves):
             watch.time("ours", append_and_save, store, session, writer.text(350))
             content = path.read_bytes()

@@ -1,8 +1,8 @@
-"""Searching 1,000 sessions of 73 KB: for what none, few and all have, with filters, and until the first hit.
+"""Searching 1,000 sessions of 73 KB for text that none, few or all have, with filters, and for the first hit only.
 
     python tests/benchmarks/searching.py [--quick]
 
-Against loading each session and looking at each text, and against parsing each file, which finds nothing yet.
+Costs are relative to loading each session and searching each text, and to parsing each file without searching it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from work import SETTLED, fill
 
 from oxios_state import StateStore
 
-NEEDLE, DATES = "Xylophone", 100  # a hundredth of the sessions is of each date
+NEEDLE, DATES = "Xylophone", 100  # each date is that of a hundredth of the sessions
 
 
 def prepare(base: Path) -> None:
-    """Fill a store: one session in 100 has the needle, and so many are of each date. All have text beyond ASCII."""
+    """Fill a store: one session in 100 has the needle, as many have each date, and all have text beyond ASCII."""
     fill(base, SESSIONS, alike())
     for number, path in enumerate(sorted((base / "sessions").iterdir())):
         content = path.read_bytes()
@@ -36,18 +36,18 @@ def prepare(base: Path) -> None:
 
 
 def search(base: Path, text: str, **options: Any) -> int:
-    """Search as the library does."""
+    """Count the hits of the library's search."""
     return sum(1 for _ in StateStore(base).search_sessions(text, **options))
 
 
 def first(base: Path, text: str) -> int:
-    """Search until there is a hit."""
+    """Search until the first hit."""
     return len(list(islice(StateStore(base).search_sessions(text), 1)))
 
 
 def load_all(base: Path, text: str) -> int:
-    """Load each session, and look at each text."""
-    store, folded, found = StateStore(base, cache_bytes=0), text.casefold(), 0
+    """Load each session, and search each text."""
+    store, folded, hits = StateStore(base, cache_bytes=0), text.casefold(), 0
     for summary in store.list_sessions():
         session = store.load_session(summary.id)
         assert session is not None
@@ -55,12 +55,12 @@ def load_all(base: Path, text: str) -> int:
         texts += [response.content for response in session.agent_responses]
         for step in session.trajectory:
             texts += [step.output_summary, *(value for value in step.tool_args.values() if isinstance(value, str))]
-        found += sum(folded in text.casefold() for text in texts)
-    return found
+        hits += sum(folded in text.casefold() for text in texts)
+    return hits
 
 
 def rows(base: Path, *, quick: bool) -> Iterator[Row]:
-    """Measure each search: in a store that is made anew, on a directory that was listed before."""
+    """Measure each search in a new store, on a directory that was listed before."""
     prepare(base)
     time.sleep(SETTLED)
     StateStore(base).list_sessions()
@@ -75,7 +75,7 @@ def rows(base: Path, *, quick: bool) -> Iterator[Row]:
         assert watch.time("a tenth", search, base, "Zyxwvu", **between) == 0
         assert watch.time("load", load_all, base, NEEDLE) == SESSIONS // 100
         watch.time("orjson.loads of each", parse, base / "sessions", "orjson")
-    what = f"search {SESSIONS} sessions of 73 KB for what "
+    work = f"search {SESSIONS} sessions of 73 KB for what "
     watch.times["load each and look"] = watch.times.pop("load")
     for name, text in {
         "none": "none has",
@@ -85,8 +85,8 @@ def rows(base: Path, *, quick: bool) -> Iterator[Row]:
         "first": "all have, the first hit",
         "a tenth": "none has, of a tenth of them",
     }.items():
-        yield watch.row(what + text, "load each and look", ours=name)
-    yield watch.row(f"{what}none has", "orjson.loads of each", ours="none")
+        yield watch.row(work + text, "load each and look", ours=name)
+    yield watch.row(f"{work}none has", "orjson.loads of each", ours="none")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What each store that is compared really syncs in a turn, counted by strace: is each in the right group?
+"""The syncs of each compared store in a turn, counted by strace: is each in the right group?
 
     python tests/benchmarks/syncing.py
 

@@ -16,19 +16,19 @@ from oxios_state import StateStore
 
 
 class Run(NamedTuple):
-    """What threads did in some seconds."""
+    """The edits of threads in some seconds."""
 
     rate: float  # edits in a second, of all threads together
     longest: float  # seconds that one edit took, waiting included
     fair: float  # seconds that an edit takes if all threads get the same share
 
     def shares(self) -> float:
-        """Give the longest edit in fair shares."""
+        """Return the longest edit in fair shares."""
         return self.longest / self.fair
 
 
 def run(base: Path, threads: int, seconds: float, *, shared: bool) -> Run:
-    """Let threads edit as fast as they can. An edit counts something, so that sessions keep their size."""
+    """Edit from threads as fast as possible. An edit changes a counter, so that sessions keep their size."""
     store = StateStore(base, durable=False, lock_timeout=120)
     times: list[list[float]] = [[] for _ in range(threads)]
     ready = threading.Barrier(threads + 1)
@@ -73,7 +73,7 @@ def rows(base: Path, *, quick: bool) -> Iterator[Row]:
         for kind, (threads, shared) in kinds.items():
             runs[kind].append(run(base, threads, seconds, shared=shared))
     rates = {kind: statistics.median(each.rate for each in runs[kind]) for kind in kinds}
-    alone = max(each.longest for each in runs["one"])  # what the machine does to one that waits for nobody
+    alone = max(each.longest for each in runs["one"])  # the longest stop by the machine alone
     for kind in ("its own", "the same"):
         work = f"8 threads, each editing {kind} session of 73 KB"
         against = f"one thread: {rates['one']:.0f}/s"

@@ -1,7 +1,7 @@
 """Times and their medians, and the rows of the table that compares them.
 
-Whatever is compared is done in turn, A B C A B C, in one process and one directory, so that a machine that is busy for
-a while slows all of it. The garbage collector is left as it is.
+The compared kinds of work take turns, A B C A B C, in one process and one directory, so that a machine that is busy for
+a while slows all of them. The garbage collector keeps its settings.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _T = TypeVar("_T")
 
 
 class Stopwatch:
-    """The times of several things that are done in turn."""
+    """The times of several kinds of work that take turns."""
 
     def __init__(self) -> None:
         self.times: dict[str, list[float]] = defaultdict(list)
 
     def time(self, name: str, work: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
-        """Do it, and note how long it took."""
+        """Do the work, record its time, and return its result."""
         start = time.perf_counter()
         result = work(*arguments, **options)
         self.times[name].append(time.perf_counter() - start)
         return result
 
     def median(self, name: str) -> float:
-        """The median of a thing's times, in seconds."""
+        """Return the median of a kind's times, in seconds."""
         return statistics.median(self.times[name])
 
     def row(self, work: str, against: str, goal: float | None = None, *, ours: str = "ours") -> Row:
@@ -43,7 +43,7 @@ class Stopwatch:
 
 
 class Row(NamedTuple):
-    """A line of the table: a ratio, or with a *unit* a figure, and what it should at most or least be."""
+    """A row of the table: a ratio, or a figure with a *unit*, and the goal as its upper or lower limit."""
 
     work: str
     measured: str
@@ -54,7 +54,7 @@ class Row(NamedTuple):
     at_least: bool = False
 
     def cells(self) -> list[str]:
-        """The line's cells, as text."""
+        """Return the row's cells as text."""
         if self.goal is None:
             return [self.work, self.measured, self.against, self._text(self.value), "", ""]
         met = self.value >= self.goal if self.at_least else self.value <= self.goal
@@ -70,7 +70,7 @@ HEADINGS = ["work", "measured", "against", "ratio", "goal", "met"]
 
 
 def table(rows: list[Row]) -> str:
-    """Set the rows as a markdown table that can also be read as it is."""
+    """Return the rows as a markdown table that is also readable as text."""
     cells = [HEADINGS, *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
     lines = [
@@ -81,12 +81,12 @@ def table(rows: list[Row]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time with three digits."""
+    """Return a time as text with three digits."""
     unit, scale = next(((unit, scale) for unit, scale in UNITS if seconds >= scale * 0.9995), UNITS[-1])
     return f"{seconds / scale:.3g} {unit}"
 
 
 def child(script: str, *arguments: object) -> Any:
-    """Run a script of this directory in a new process, and give what it prints, as JSON."""
+    """Run a script of this directory in a new process, and return the value that it prints as JSON."""
     command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, arguments)]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)

@@ -19,7 +19,7 @@ REPETITIONS = 5  # of one session; then all stores are filled anew
 def compare(base: Path, kinds: list[type[Peer]], turns: int, rounds: int) -> Stopwatch:
     """Do a turn in each store, in turn."""
     watch, writer = Stopwatch(), Writer(3)
-    shuffled = Random(0)  # else one store would always find what the largest leaves of the processor's caches
+    shuffled = Random(0)  # else one store would always run after the largest, which empties the processor's caches
     for number in range(rounds):
         held = [writer.turn() for _ in range(turns)]
         stores = [kind(base / f"{kind.__name__}-{turns}-{number}") for kind in kinds]

@@ -1,7 +1,7 @@
-"""The work that is measured: sessions as the kernel writes them, of any size, with texts that are all distinct.
+"""The sessions that the benchmarks use: as the kernel writes them, of any size, with texts that are all distinct.
 
-The texts are cut out of one long text at random places, as making each of random words would take longer than what is
-measured. One in five has characters that are not ASCII; all have line breaks and quotes, as real ones do.
+The texts are cut out of one long text at random places; building each from random words would take longer than the
+measured work. One in five has characters beyond ASCII; all have line breaks and quotes, as real ones do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from oxios_state import AgentResponse, Session, StateStore, TrajectoryStepRecord
 
 SMALL, LARGE = 20, 500  # turns: about 73 KB and 1.8 MB
-SETTLED = 2.5  # seconds after which a file's times tell whether it was changed
+SETTLED = 2.5  # seconds after which a file's times show whether it has changed
 _BOOK_LENGTH = 2**20
 
 
@@ -29,12 +29,12 @@ class Turn(NamedTuple):
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """The five of them, for a store that keeps one list."""
+        """The five records, for a store that keeps one list."""
         return [self.message, *self.steps, self.response]
 
 
 class Writer:
-    """Makes turns and documents: from the same seed the same, and no text twice."""
+    """Makes turns and documents: the same for the same seed, and no text twice."""
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed)
@@ -46,14 +46,14 @@ class Writer:
         self._number = 0
 
     def text(self, length: int) -> str:
-        """Make a text of about this length: a number, which makes it distinct, and prose."""
+        """Return a text of about this length: a number, which makes it distinct, and prose."""
         self._number += 1
         start = self._random.randrange(_BOOK_LENGTH // 2)
         length = self._random.randint(length // 2, length * 3 // 2)
         return f"{self._number} {self._random.choice(self._books)[start : start + length]}"
 
     def turn(self) -> Turn:
-        """Make a turn, about 3.6 KB of the kernel's JSON."""
+        """Return a turn, about 3.6 KB of the kernel's JSON."""
         return Turn(
             {"content": self.text(350)},
             [
@@ -77,20 +77,20 @@ class Writer:
         )
 
     def time(self) -> str:
-        """Make a time of the day, to the nanosecond as the kernel's clock tells it."""
+        """Return a time of the day, with nanoseconds as the kernel's clock has them."""
         second = self._random.randrange(24 * 3600)
         clock = f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
         return f"2026-03-01T{clock}.{self._random.randrange(10**9):09}Z"
 
     def document(self, session_id: str, turns: int) -> bytes:
-        """Make a session's document, as the kernel writes it."""
-        made = [self.turn() for _ in range(turns)]
+        """Return a session's document, as the kernel writes it."""
+        all_turns = [self.turn() for _ in range(turns)]
         document = {
             "id": session_id,
             "user_id": "ada",
-            "user_messages": [turn.message | {"timestamp": self.time()} for turn in made],
-            "agent_responses": [turn.response | {"timestamp": self.time()} for turn in made],
-            "trajectory_steps": [step | {"timestamp": self.time()} for turn in made for step in turn.steps],
+            "user_messages": [turn.message | {"timestamp": self.time()} for turn in all_turns],
+            "agent_responses": [turn.response | {"timestamp": self.time()} for turn in all_turns],
+            "trajectory_steps": [step | {"timestamp": self.time()} for turn in all_turns for step in turn.steps],
             "active_seed_id": None,
             "active_persona_id": "dev",
             "created_at": self.time(),
@@ -101,7 +101,7 @@ class Writer:
 
 
 def put(base: Path, session_id: str, document: bytes) -> Path:
-    """Write a session's document into a store's directory, as the kernel does: beside it, and renamed."""
+    """Write a session's document into a store's directory, as the kernel does: under another name, then renamed."""
     path = base / "sessions" / f"{session_id}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     bare_write(path, document)
@@ -109,13 +109,13 @@ def put(base: Path, session_id: str, document: bytes) -> Path:
 
 
 def small(writer: Writer) -> bytes:
-    """Make a document of about 1 KB: a message and an answer."""
+    """Return a document of about 1 KB: a message and an answer."""
     document = json.loads(writer.document("small", 1))
     return json.dumps(document | {"trajectory_steps": []}, indent=2, ensure_ascii=False).encode()
 
 
 def fill(base: Path, sessions: int, documents: list[bytes]) -> None:
-    """Write sessions that repeat these documents but for ids and times, which is quick."""
+    """Write sessions that repeat these documents except for ids and times, which is fast."""
     directory = base / "sessions"
     directory.mkdir(parents=True, exist_ok=True)
     writer = Writer(6)
@@ -127,13 +127,13 @@ def fill(base: Path, sessions: int, documents: list[bytes]) -> None:
 
 
 def _around_id_and_time(document: bytes) -> tuple[str, str, str]:
-    found = re.fullmatch(r'(\{\s+"id": ")[^"]+(.*"updated_at": ")[^"]+(.*)', document.decode(), re.DOTALL)
-    assert found is not None
-    return found[1], found[2], found[3]
+    match = re.fullmatch(r'(\{\s+"id": ")[^"]+(.*"updated_at": ")[^"]+(.*)', document.decode(), re.DOTALL)
+    assert match is not None
+    return match[1], match[2], match[3]
 
 
 def bare_write(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Replace a file by system calls alone: what any atomic save costs at the least."""
+    """Replace a file by system calls alone: the least that an atomic save costs."""
     temporary = f"{path}.new"
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     written = os.write(descriptor, content)
@@ -147,7 +147,7 @@ def bare_write(path: Path, content: bytes, *, durable: bool = False) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make a directory's names survive a power cut."""
+    """Sync a directory, so that the names in it survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
@@ -161,20 +161,20 @@ def append(session: Session, turn: Turn) -> None:
 
 
 def edit(store: StateStore, session_id: str, turn: Turn) -> None:
-    """Append a turn to a session in a transaction: what an agent does all day."""
+    """Append a turn to a session in a transaction, an agent's most frequent operation."""
     with store.edit_session(session_id) as session:
         append(session, turn)
 
 
 def read_all(session: Session) -> int:
-    """Look at every record, as a program does that shows a conversation or sends it to a model."""
-    asked = sum(len(message.content) for message in session.user_messages)
-    answered = sum(len(response.content) for response in session.agent_responses)
-    return asked + answered + sum(len(step.output_summary) + len(step.tool_args) for step in session.trajectory)
+    """Read every record, as a program does that shows a conversation or sends it to a model."""
+    questions = sum(len(message.content) for message in session.user_messages)
+    answers = sum(len(response.content) for response in session.agent_responses)
+    return questions + answers + sum(len(step.output_summary) + len(step.tool_args) for step in session.trajectory)
 
 
 def size(length: float) -> str:
-    """Write a number of bytes with two digits or three."""
+    """Return a number of bytes as text with two or three digits."""
     for unit, scale in (("MB", 1e6), ("KB", 1e3)):
         if length >= scale:
             return f"{round(length / scale, 1 if length < 9.95 * scale else None):g} {unit}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import oxios_state
-from oxios_state import AgentResponse, Finding, PruneConfig, Session, StateStore
+from oxios_state import AgentResponse, Finding, ProblemKind, PruneConfig, Session, StateStore
 from oxios_state.cli import console
 from oxios_state.cli.main import main
 
@@ -134,7 +134,7 @@ def test_every_subcommand_has_help_and_a_json_option(command: str, run: Run) -> 
 
 
 def test_the_help_of_prune_suggests_a_dry_run(run: Run) -> None:
-    assert "First look: oxios-state prune --dry-run" in " ".join(run("prune", "--help")[1].split())
+    assert "First look with --dry-run." in " ".join(run("prune", "--help")[1].split())
 
 
 def test_the_version_is_that_of_the_package(run: Run) -> None:
@@ -153,6 +153,11 @@ def test_the_version_is_that_of_the_package(run: Run) -> None:
         ["quarantine", "restore"],
         ["show"],
         ["show", "x", "--json", "--markdown"],
+        ["prune"],
+        ["prune", "--dry-run"],
+        ["prune", "--yes"],
+        ["prune", "--defaults", "--ttl-hours", "1"],
+        ["prune", "--defaults", "--max-sessions", "0"],
         ["prune", "--max-sessions", "-1"],
         ["prune", "--max-sessions", "1.5"],
         ["prune", "--ttl-hours", "nan"],
@@ -492,10 +497,13 @@ def ids(store: StateStore) -> list[str]:
 
 
 def test_a_dry_run_removes_nothing(store_of_three: StateStore, run: Run) -> None:
-    code, output, errors = run("prune", "--dry-run")
+    code, output, errors = run("prune", "--defaults", "--dry-run")
     assert (code, errors) == (0, "")
     assert [line.split("\t")[0] for line in output.splitlines()] == ["older", "old"]
-    assert [(summary["id"], summary["removed"]) for summary in objects(run("prune", "--dry-run", "--json")[1])] == [
+    assert [
+        (summary["id"], summary["removed"])
+        for summary in objects(run("prune", "--ttl-hours", "168", "--dry-run", "--json")[1])
+    ] == [
         ("older", False),
         ("old", False),
     ]
@@ -503,7 +511,7 @@ def test_a_dry_run_removes_nothing(store_of_three: StateStore, run: Run) -> None
 
 
 def test_prune_does_not_ask_outside_a_terminal(store_of_three: StateStore, run: Run) -> None:
-    code, output, errors = run("prune", "--json")
+    code, output, errors = run("prune", "--defaults", "--json")
     assert (code, errors) == (0, "")
     assert [(summary["id"], summary["removed"]) for summary in objects(output)] == [("older", True), ("old", True)]
     assert ids(store_of_three) == ["new"]
@@ -511,21 +519,36 @@ def test_prune_does_not_ask_outside_a_terminal(store_of_three: StateStore, run: 
 
 def test_prune_follows_its_options(store_of_three: StateStore, run: Run) -> None:
     assert run("prune", "--max-sessions", "0", "--ttl-hours", "0")[1] == ""
-    assert run("prune", "--max-sessions", "2", "--ttl-hours", "0")[1].startswith("older\t")
-    assert run("prune", "--max-sessions", "0", "--ttl-hours", "700.5")[1].startswith("old\t")
+    assert run("prune", "--max-sessions", "2")[1].startswith("older\t")
+    assert run("prune", "--ttl-hours", "700.5")[1].startswith("old\t")
     assert ids(store_of_three) == ["new"]
 
 
+def test_prune_without_a_rule_removes_nothing(store_of_three: StateStore, run: Run) -> None:
+    code, output, errors = run("prune")
+    assert (code, output) == (2, "")
+    assert errors.startswith("usage: oxios-state prune ")
+    assert "no rule given: use --max-sessions N, --ttl-hours H or both, or --defaults" in errors
+    assert ids(store_of_three) == ["new", "old", "older"]
+
+
+def test_prune_follows_only_the_rule_that_is_named(store_of_three: StateStore, run: Run) -> None:
+    assert run("prune", "--max-sessions", "3") == (0, "", "")
+    for number in range(101):
+        save(store_of_three, f"s{number}")
+    assert run("prune", "--ttl-hours", "2000") == (0, "", "")
+    assert len(run("prune", "--defaults")[1].splitlines()) == 4
+
+
 def test_the_default_rules_are_those_of_the_library(run: Run) -> None:
-    output = " ".join(run("prune", "--help")[1].split())
-    assert f"(default: {PruneConfig().max_sessions})" in output
-    assert f"(default: {PruneConfig().ttl_hours})" in output
+    rules = f"both default rules: {PruneConfig().max_sessions} sessions and {PruneConfig().ttl_hours} hours"
+    assert rules in " ".join(run("prune", "--help")[1].split())
 
 
 def test_prune_archives_sessions(store_of_three: StateStore, run: Run) -> None:
-    assert run("prune", "--archive", "archive/sessions")[0] == 0
+    assert run("prune", "--defaults", "--archive", "archive/sessions")[0] == 0
     assert store_of_three.list_category("archive/sessions") == ["old", "older"]
-    code, _, errors = run("prune", "--archive", "sessions")
+    code, _, errors = run("prune", "--defaults", "--archive", "sessions")
     assert code == 3
     assert "their own category" in errors
 
@@ -534,7 +557,7 @@ def test_a_failed_prune_prints_how_many_were_removed(store_of_three: StateStore,
     old = store_of_three.base_path / "sessions/old.json"
     old.rename(store_of_three.base_path / "elsewhere.json")
     old.symlink_to(store_of_three.base_path / "elsewhere.json")
-    code, _, errors = run("prune", "--archive", "archive")
+    code, _, errors = run("prune", "--defaults", "--archive", "archive")
     assert code == 3
     assert "a symbolic link is not archived" in errors
     assert errors.endswith("1 sessions were removed, 1 could not be\n")
@@ -556,7 +579,7 @@ def test_check_prints_a_line_for_each_problem_and_ends_with_1(broken: StateStore
     assert (code, errors) == (1, "")
     assert sorted(output.splitlines()) == [
         f"sessions/bad.json: corrupt: {BAD} (mend it by hand, or quarantine it)",
-        f"sessions/con.md: portability: {DEVICE} (rename it before the directory goes to such a system)",
+        f"sessions/con.md: portability: {DEVICE} ({ProblemKind.PORTABILITY.remedy})",
     ]
 
 
@@ -577,6 +600,22 @@ def test_check_without_problems_ends_with_0(store: StateStore, run: Run) -> None
     assert run("check") == (0, "", "")
 
 
+def test_check_removes_the_temporary_files_of_dead_writers_on_request(broken: StateStore, run: Run) -> None:
+    orphan = broken.base_path / "sessions/.oxios_state.0123456789abcdef.tmp"
+    orphan.touch()
+    assert f"{orphan.name}: orphan: a temporary file without a writer (sweep() or oxios-state check --sweep" in run(
+        "check"
+    )[1].replace("sessions/", "")
+    assert orphan.exists()
+    code, output, errors = run("check", "--sweep")
+    assert (code, errors, orphan.exists()) == (1, "", False)
+    assert output.splitlines()[0] == f"sessions/{orphan.name}: removed, a temporary file without a writer"
+    assert len(output.splitlines()) == 3
+    orphan.touch()
+    assert objects(run("check", "--sweep", "--json")[1])[0] == {"path": f"sessions/{orphan.name}", "removed": True}
+    assert {path.name for path in (broken.base_path / "sessions").iterdir()} == {"good.json", "bad.json", "con.md"}
+
+
 @pytest.fixture
 def probed(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     """The findings of a probe that takes no time."""
@@ -589,7 +628,7 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     return findings
 
 
-REMEDY = "move the directory to a file system that has this, or mount this one so that it does"
+REMEDY = ProblemKind.FILE_SYSTEM.remedy
 
 
 def test_check_prints_the_findings_of_the_probe_first(broken: StateStore, probed: list[Finding], run: Run) -> None:
@@ -652,7 +691,7 @@ def test_quarantine_moves_the_selected_files(
 def test_an_entry_as_json_has_its_path_reason_and_time(broken: StateStore, run: Run) -> None:
     (moved,) = objects(run("quarantine", "move", "--json", str(broken.base_path / "sessions/bad.json"))[1])
     (listed,) = objects(run("quarantine", "list", "--json")[1])
-    (entry,) = broken.quarantined()
+    (entry,) = broken.quarantine
     assert listed == moved
     assert moved == {
         "entry": entry.content.parent.name,
@@ -710,6 +749,15 @@ def test_restore_ends_with_1_for_a_missing_entry_and_3_for_an_occupied_path(brok
     assert "File exists" in errors
 
 
+def test_discard_removes_files_from_quarantine_for_good(broken: StateStore, run: Run) -> None:
+    output = run("quarantine", "move", "sessions/bad.json")[1]
+    entry = output.split()[0]
+    assert run("quarantine", "discard", "none") == (1, "", "oxios-state: there is no entry none in quarantine\n")
+    assert run("quarantine", "discard", entry, entry) == (0, output, "")
+    assert run("quarantine", "list") == (0, "", "")
+    assert run("quarantine", "discard", "--yes", entry)[0] == 1
+
+
 def test_an_entry_with_a_forged_path_is_not_restored(broken: StateStore, run: Run) -> None:
     entry = run("quarantine", "move", "sessions/bad.json")[1].split()[0]
     reason = broken.base_path / ".oxios_state/quarantine" / entry / "reason.json"
@@ -726,7 +774,7 @@ def test_reading_commands_write_only_to_the_librarys_own_directory(broken: State
         return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
     before = state()
-    for command in ("list", "show good", "search o", "prune --dry-run", "check", "quarantine list"):
+    for command in ("list", "show good", "search o", "prune --defaults --dry-run", "check", "quarantine list"):
         assert run(*command.split())[0] < 3
     assert state() == before
 
@@ -736,8 +784,8 @@ def test_reading_commands_write_only_to_the_librarys_own_directory(broken: State
     [
         ("list", "reading"),
         ("search o", "searching"),
-        ("prune --dry-run", "pruning"),
-        ("prune", "pruning"),
+        ("prune --defaults --dry-run", "pruning"),
+        ("prune --defaults", "pruning"),
         ("check", "checking"),
         ("quarantine move --all", "checking"),
     ],

@@ -226,7 +226,7 @@ def test_a_full_disk_is_a_failure_with_one_line(store: StateStore) -> None:
 
 def test_commands_work_with_closed_streams(store: StateStore) -> None:
     save(store, "s", days=30)
-    command = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command_line(["list"], ["check"], ["prune"])]
+    command = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command_line(["list"], ["check"], ["prune", "--defaults"])]
     assert subprocess.run(command, check=False, env=environment(store)).returncode == 0
     assert store.list_sessions() == []
 
@@ -245,7 +245,7 @@ def interruptible() -> Iterator[None]:
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_a_question_with_130(store: StateStore) -> None:
     save(store, "s", days=30)
-    with at_terminal(store, ["prune"]) as terminal:
+    with at_terminal(store, ["prune", "--defaults"]) as terminal:
         terminal.wait_for("[y/N] ")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.end() == 130
@@ -349,7 +349,7 @@ def test_no_control_character_reaches_a_terminal(store: StateStore) -> None:
             os.close(os.open(name + extension, os.O_CREAT))
     commands = [
         *("list", "show s", "show s --markdown", "show s --html -", "show s --json", "show \x1b[2J", "search evil"),
-        *("prune --dry-run", "check", "check --json", "quarantine move --all", "quarantine list", "\x1b[2J"),
+        *("prune --defaults --dry-run", "check", "check --json", "quarantine move --all", "quarantine list", "\x1b[2J"),
     ]
     lines = lines_at_terminal(store, *map(str.split, commands))
     assert lines.count(END) == len(commands)
@@ -364,8 +364,8 @@ def test_no_control_character_reaches_a_terminal(store: StateStore) -> None:
 def test_prune_asks_at_a_terminal(store: StateStore, answer: str, code: int, left: int) -> None:
     for number in range(3):
         save(store, f"s{number}", days=30 * number)
-    with at_terminal(store, ["prune"]) as terminal:
-        terminal.wait_for("Sessions to remove: 2. Continue? [y/N] ")
+    with at_terminal(store, ["prune", "--defaults"]) as terminal:
+        terminal.wait_for("Sessions to remove: 2 (2 older than 168 hours). Continue? [y/N] ")
         assert [line.split()[0] for line in terminal.lines[:3]] == ["ID", "s2", "s1"]
         terminal.type(answer)
         assert terminal.end() == code
@@ -373,11 +373,23 @@ def test_prune_asks_at_a_terminal(store: StateStore, answer: str, code: int, lef
     assert len(store.list_sessions()) == left
 
 
+def test_the_question_and_the_dry_run_count_the_sessions_by_rule(store: StateStore) -> None:
+    for number in range(5):
+        save(store, f"s{number}", days=30 * number)
+    rules = ["prune", "--ttl-hours", "1000", "--max-sessions", "1"]
+    numbers = "4 (3 older than 1000 hours, 1 beyond 1 sessions)"
+    with at_terminal(store, [*rules, "--dry-run"], rules) as terminal:
+        terminal.wait_for(f"Sessions to remove: {numbers}. Continue? [y/N] ")
+        assert f"sessions to remove: {numbers}; none was removed" in terminal.text
+        terminal.type("n\n")
+        assert terminal.end() == 1
+
+
 def test_prune_keeps_sessions_that_changed_since_the_question(store: StateStore) -> None:
     for name in ("asked", "saved"):
         save(store, name, days=30)
-    with at_terminal(store, ["prune", "--archive", "archive"]) as terminal:
-        terminal.wait_for("Sessions to move to archive: 2. Continue? [y/N] ")
+    with at_terminal(store, ["prune", "--ttl-hours", "168", "--archive", "archive"]) as terminal:
+        terminal.wait_for("Sessions to move to archive: 2 (2 older than 168 hours). Continue? [y/N] ")
         save(store, "late", days=40)
         save(store, "saved", days=29)
         terminal.type("y\n")
@@ -391,7 +403,7 @@ def test_prune_removes_the_confirmed_sessions_whatever_their_time(store: StateSt
     for number in range(3):
         save(store, f"s{number}", days=-100 - number)  # ahead of the clock
     with at_terminal(store, ["prune", "--max-sessions", "1"]) as terminal:
-        terminal.wait_for("Sessions to remove: 2. Continue? [y/N] ")
+        terminal.wait_for("Sessions to remove: 2 (2 beyond 1 sessions). Continue? [y/N] ")
         terminal.type("y\n")
         assert terminal.end() == 0
         assert "sessions removed: 2" in terminal.text
@@ -400,10 +412,25 @@ def test_prune_removes_the_confirmed_sessions_whatever_their_time(store: StateSt
 
 def test_prune_does_not_ask_with_yes_or_without_sessions_to_remove(store: StateStore) -> None:
     save(store, "s", days=30)
-    with at_terminal(store, ["prune", "--yes"], ["prune"]) as terminal:
+    with at_terminal(store, ["prune", "--defaults", "--yes"], ["prune", "--defaults"]) as terminal:
         assert terminal.end() == 0
         assert "[y/N]" not in terminal.text
         assert re.findall("sessions removed: .", terminal.text) == ["sessions removed: 1", "sessions removed: 0"]
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 0), ("n\n", 1, 1)])
+def test_discard_asks_at_a_terminal(store: StateStore, answer: str, code: int, left: int) -> None:
+    (store.base_path / "c").mkdir(parents=True)
+    (store.base_path / "c" / "x.json").write_text("{")
+    entry = store.quarantine.add(store.check()[0])
+    assert entry is not None
+    with at_terminal(store, ["quarantine", "discard", entry.content.parent.name], columns=100) as terminal:
+        terminal.wait_for("Files to remove from quarantine for good: 1. Continue? [y/N] ")
+        terminal.type(answer)
+        assert terminal.end() == code
+        assert terminal.text.count("c/x.json") == 1
+        assert ("no file was removed" in terminal.text) == (code == 1)
+    assert len(store.quarantine) == left
 
 
 def test_a_question_is_not_part_of_the_output(store: StateStore, tmp_path: Path) -> None:
@@ -411,9 +438,9 @@ def test_a_question_is_not_part_of_the_output(store: StateStore, tmp_path: Path)
     save(base, "s", days=30)
     with (
         open(tmp_path / "output", "wb") as output,
-        at_terminal(base, ["prune", "--json"], stdout=output.fileno()) as terminal,
+        at_terminal(base, ["prune", "--ttl-hours", "0.5", "--json"], stdout=output.fileno()) as terminal,
     ):
-        terminal.wait_for("Sessions to remove: 1. Continue? [y/N] ")
+        terminal.wait_for("Sessions to remove: 1 (1 older than 0.5 hours). Continue? [y/N] ")
         terminal.type("y\n")
         assert terminal.end() == 0
     assert [json.loads(line)["id"] for line in (tmp_path / "output").read_text().splitlines()] == ["s"]
@@ -421,7 +448,7 @@ def test_a_question_is_not_part_of_the_output(store: StateStore, tmp_path: Path)
 
 def test_notes_are_printed_on_terminals_only(store: StateStore) -> None:
     save(store, "s")
-    commands = [["check"], ["prune", "--dry-run"], ["quarantine", "list"]]
+    commands = [["check"], ["prune", "--defaults", "--dry-run"], ["quarantine", "list"]]
     assert lines_at_terminal(store, *commands) == [
         *("oxios-state: problems found: 0", END),
         *("oxios-state: sessions to remove: 0; none was removed", END),

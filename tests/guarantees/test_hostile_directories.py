@@ -34,7 +34,7 @@ def test_links_in_the_librarys_directory_lead_no_write_outside(store: StateStore
         (store.base_path / "c" / f"{name}.json").write_text("{")
     for call in (
         lambda: store.save_json("c", "x", 1),
-        lambda: store.quarantine(store.check()[-1]),
+        lambda: store.quarantine.add(store.check()[-1]),
         lambda: store.delete_file("c", "a"),
     ):
         try:
@@ -60,7 +60,7 @@ def test_a_file_in_place_of_the_librarys_directory_is_an_error_and_loses_nothing
     with pytest.raises(OSError, match="oxios_state"):
         store.delete_file("c", "a")
     assert (store.load_json("c", "a"), store.list_category("c"), store.check()) == (1, ["a"], [])
-    assert store.quarantined() == []
+    assert list(store.quarantine) == []
     assert os.listdir(store.base_path / "c") == ["a.json"]
     own.unlink()
     store.save_json("c", "a", 2)
@@ -122,7 +122,7 @@ def test_a_base_removed_between_calls_is_created_again(store: StateStore) -> Non
     store.save_session(session)
     shutil.rmtree(store.base_path)
     assert store.load_session("s") is None
-    assert (store.list_sessions(), store.list_category("c"), store.check(), store.quarantined()) == ([], [], [], [])
+    assert (store.list_sessions(), store.list_category("c"), store.check(), list(store.quarantine)) == ([], [], [], [])
     assert not store.delete_session("s")
     assert store.prune() == []
     assert not store.base_path.exists()

@@ -77,7 +77,7 @@ def test_a_user_id_may_be_any_text(
 
 def quarantined(store: StateStore) -> Quarantined:
     (store.base_path / "c" / "x.json").write_text("{")
-    entry = store.quarantine(store.check()[0])
+    entry = store.quarantine.add(store.check()[0])
     assert entry is not None
     return entry
 
@@ -86,7 +86,7 @@ def quarantined(store: StateStore) -> Quarantined:
 def test_quarantining_a_problem_outside_the_base_is_refused(store: StateStore, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{")
     with pytest.raises((ValueError, StateError)):
-        store.quarantine(Problem(ProblemKind.CORRUPT, store.base_path / ".." / "x.json", ""))
+        store.quarantine.add(Problem(ProblemKind.CORRUPT, store.base_path / ".." / "x.json", ""))
     assert (tmp_path / "x.json").exists()
 
 
@@ -96,9 +96,9 @@ def test_restoring_to_a_place_outside_the_base_is_refused(store: StateStore, tmp
     content = quarantined(store).content
     reason = json.loads(content.with_name("reason.json").read_text())
     content.with_name("reason.json").write_text(json.dumps({**reason, "path": path}))
-    for entry in store.quarantined():
+    for entry in store.quarantine:
         with pytest.raises((ValueError, StateError)):
-            store.restore(entry)
+            store.quarantine.restore(entry)
     assert content.exists()
     assert not (store.base_path / path).exists()
 
@@ -109,7 +109,7 @@ def test_a_file_that_is_not_in_quarantine_cannot_be_restored(store: StateStore, 
     (tmp_path / "foreign" / "content").write_text("1")
     place = store.base_path / "c" / "x.json"
     with pytest.raises((ValueError, StateError)):
-        store.restore(Quarantined(place, tmp_path / "foreign" / "content", "", datetime.now(UTC)))
+        store.quarantine.restore(Quarantined(place, tmp_path / "foreign" / "content", "", datetime.now(UTC)))
     assert (tmp_path / "foreign" / "content").exists()
 
 
@@ -190,9 +190,9 @@ def test_names_of_the_maximum_length_work_with_every_method(tmp_path: Path, lett
     (store.base_path / category / f"{longest(250)}.json").write_text("{")
     assert store.load_session(session.id) == edited
     (problem,) = store.check()
-    entry = store.quarantine(problem)
+    entry = store.quarantine.add(problem)
     assert entry is not None
-    store.restore(entry)
+    store.quarantine.restore(entry)
     assert store.delete_file(category, longest(250))
     store.save_session(Session("u", "later"))
     assert [summary.id for summary in store.prune(PruneConfig(1, 0), archive=category)] == [session.id]

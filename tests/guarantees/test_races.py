@@ -326,9 +326,9 @@ def test_a_quarantine_that_fails_half_way_loses_nothing(store: StateStore, monke
 
     monkeypatch.setattr(Tree, "move", half)
     with pytest.raises(OSError, match="Input/output error"):
-        store.quarantine(store.check()[0])
+        store.quarantine.add(store.check()[0])
     assert path.read_text() == "{"
-    assert [entry.path for entry in store.quarantined()] == [path]
+    assert [entry.path for entry in store.quarantine] == [path]
 
 
 def test_a_new_thread_does_not_inherit_the_lock_of_a_dead_one(store: StateStore) -> None:

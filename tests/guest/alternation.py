@@ -29,7 +29,7 @@ class WrongError(Exception):
 
 
 class Client:
-    """What one client does: in a process of its own."""
+    """One client, in a process of its own."""
 
     def __init__(self, base: Path, asked: Connection) -> None:
         self._store = StateStore(base, lock_timeout=60)
@@ -64,7 +64,7 @@ class Client:
         return self._store.list_category(category)
 
     def quarantined(self) -> int:
-        return len(self._store.quarantined())
+        return len(self._store.quarantine)
 
     def catch_up(self, *categories: str) -> None:
         for category in categories:
@@ -116,12 +116,12 @@ class Client:
     def quarantine(self, category: str) -> bool:
         problem = Problem(ProblemKind.CORRUPT, self._store.base_path / category / "document.json", "spoilt")
         problem.path.write_bytes(b"{")
-        return self._store.quarantine(problem) is not None
+        return self._store.quarantine.add(problem) is not None
 
     def restore(self) -> int:
-        entries = self._store.quarantined()
+        entries = list(self._store.quarantine)
         for entry in entries:
-            self._store.restore(entry)
+            self._store.quarantine.restore(entry)
         return len(entries)
 
 

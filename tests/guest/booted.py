@@ -1,4 +1,4 @@
-"""What each guest program does first and last: it is the first process of a kernel, which mounts and stops nothing.
+"""The start and the end of each guest program: it is a kernel's first process, and must mount and stop everything.
 
 As a program of its own it shows that a guest boots and has the library.
 """
@@ -43,13 +43,13 @@ def do(*command: str) -> str:
 
 
 def say(line: str) -> None:
-    """Tell the host a line; when this returns, it has it."""
+    """Send a line to the host; when this returns, the host has it."""
     os.write(1, MARK + line.encode() + b"\n")
     termios.tcdrain(1)
 
 
 def main(_: list[str]) -> None:
-    """Say what there is."""
+    """Report the versions of the library, of Python and of the kernel."""
     import oxios_state
 
     say(f"oxios_state {oxios_state.__version__}, Python {platform.python_version()}, Linux {platform.release()}")

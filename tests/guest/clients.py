@@ -16,7 +16,7 @@ from typing import Any
 import booted
 
 from oxios_state import SessionConflictError, StateError, StateStore
-from oxios_state.storage import reads
+from oxios_state.storage import nfs, reads
 
 SERVER = Path("/tmp/server")
 MOUNTS = [Path("/tmp/one"), Path("/tmp/two")]
@@ -29,7 +29,7 @@ CONTEXT = multiprocessing.get_context("fork")
 
 
 class Ledger:
-    """What the clients have acknowledged, for all processes to see."""
+    """The acknowledgements of the clients, shared by all processes."""
 
     def __init__(self, transactions: int) -> None:
         self.total: Synchronized[int] = CONTEXT.Value("i", 0)
@@ -49,7 +49,7 @@ class Ledger:
         return int(self.total.value) // PER_SESSION
 
     def acknowledged(self, session: int) -> dict[str, float]:
-        """Give the messages of a session that were acknowledged, each with the time when."""
+        """Return the acknowledged messages of a session, each with its time."""
         return {
             f"{client} {number}": when
             for client, times in enumerate(self.times)
@@ -103,7 +103,7 @@ def mount_on_two_machines(options: str) -> None:
 
 
 def mount_locally() -> None:
-    """Have the disk itself in place of the mounts, to compare with."""
+    """Put the disk itself in place of the mounts, to compare with."""
     for path in MOUNTS:
         booted.do("mount", "--bind", str(SERVER), str(path))
 
@@ -118,18 +118,19 @@ WAYS: dict[str, Callable[[], None]] = {
 
 
 def forget_the_network() -> None:
-    """Make the library what a plain file lock and a rename are."""
+    """Take from the library what it does for network file systems: a plain file lock and a rename remain."""
 
     def nothing(*_: object) -> None:
         pass
 
-    for where, name, value in [
-        (reads, "look_at", nothing),
-        (reads, "catch_up", nothing),
-        (reads, "announce", nothing),
+    for module, name, value in [
+        (nfs, "revalidate", nothing),
+        (nfs, "catch_up", nothing),
+        (nfs, "announce", nothing),
         (reads, "_TRIES", 1),
     ]:
-        setattr(where, name, value)
+        assert hasattr(module, name)
+        setattr(module, name, value)
 
 
 def write(client: int, ledger: Ledger, transactions: int, seed: str, results: Any) -> None:
@@ -224,7 +225,7 @@ def opening(base: Path, session_id: str) -> int:
 
 
 def told(error: Exception) -> str:
-    """Give an error's kind and text, without the file's name."""
+    """Return an error's type and text, without the file's name."""
     return f"{type(error).__name__}: {getattr(error, 'strerror', None) or str(error)[:60]}"
 
 

@@ -29,7 +29,7 @@ OPTIONS = {"vfat": ["-o", "utf8"]}  # as desktops mount it; without, names beyon
 
 
 def tell(**fields: object) -> None:
-    """Tell the host."""
+    """Send an object to the host."""
     say(json.dumps(fields))
 
 
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
     PLACE.mkdir()
     for argument in arguments:
         kind, _, device = argument.partition("=")
-        subprocess.run(["modprobe", "-q", kind], check=False)  # what the kernel has is no module
+        subprocess.run(["modprobe", "-q", kind], check=False)  # not a module, if the kernel has it built in
         if kind in MAKE:
             do(*MAKE[kind], device)
         do("mount", "-t", kind, *OPTIONS.get(kind, []), device or kind, str(PLACE))
@@ -88,10 +88,10 @@ def _name(kind: str) -> None:
         """Put a file back where there is one by another name."""
         (store.base_path / "c" / "Foo.json").write_text("{")
         (corrupt,) = (problem for problem in store.check() if problem.kind.name == "CORRUPT")
-        entry = store.quarantine(corrupt)
+        entry = store.quarantine.add(corrupt)
         assert entry is not None
         store.save_json("c", "foo", "in its place")
-        store.restore(entry)
+        store.quarantine.restore(entry)
 
     def sound() -> dict[str, Any]:
         found = store.load_session("Foo")
@@ -102,7 +102,7 @@ def _name(kind: str) -> None:
             "markdown": store.load_markdown("c", "Long name"),
             "caf\u00e9": store.load_json("c", "caf\u00e9"),
             "dot": store.load_json("notes", "a"),
-            "quarantine": len(store.quarantined()),
+            "quarantine": len(store.quarantine),
         }
 
     store.save_session(session("Foo", "kept"))

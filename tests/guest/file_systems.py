@@ -1,4 +1,4 @@
-"""What the probe finds on real file systems, and that names which one of them takes for others lose nothing there.
+"""The findings of the probe on real file systems, and names that one of them does not tell apart: nothing is lost.
 
     python tests/guest/file_systems.py
 
@@ -26,7 +26,7 @@ KNOWN = {
     "vfat": {"names": "no", "file modes": "no", "hard links": "note", "file times": "note"},
     "tmpfs": {"sync": "no"},
 }
-# How what is done on vfat with `foo` ends where there is `Foo`, and so on.
+# The results of operations on vfat with the name `foo` where there is `Foo`, and so on.
 REFUSED = "InvalidNameError: nothing is changed, the file system takes "
 ENDS = {
     "load_session": "CorruptStateError: ",
@@ -53,7 +53,7 @@ ENDS = {
 
 
 def boot(root: Path) -> list[dict[str, Any]]:
-    """Have a guest mount them all, and give what it tells."""
+    """Mount all file systems in a guest, and return its lines."""
     with tempfile.TemporaryDirectory(prefix="file-systems-", dir=MEMORY) as directory:
         on_disk = [kind for kind in FILE_SYSTEMS if kind != "tmpfs"]
         disks = [make_disk(Path(directory, kind), SIZE) for kind in on_disk]
@@ -64,7 +64,7 @@ def boot(root: Path) -> list[dict[str, Any]]:
 
 
 def table(findings: list[dict[str, Any]]) -> Iterable[str]:
-    """Give the findings as lines: a row for each, a column for each file system."""
+    """Return the findings as lines: a row for each, a column for each file system."""
     words = {(told["what"], told["file_system"]): WORDS[told["holds"]] for told in findings}
     yield " ".join([f"{'':26}", *(f"{kind:6}" for kind in FILE_SYSTEMS)])
     for what in dict.fromkeys(told["what"] for told in findings):
@@ -72,7 +72,7 @@ def table(findings: list[dict[str, Any]]) -> Iterable[str]:
 
 
 def faults(told: list[dict[str, Any]]) -> Iterable[str]:
-    """Give what is not as it should be."""
+    """Yield the deviations from what is known of each file system."""
     for kind in FILE_SYSTEMS:
         found = {line["what"]: WORDS[line["holds"]] for line in told if line["file_system"] == kind and "what" in line}
         other = {what: word for what, word in found.items() if word != "yes"}

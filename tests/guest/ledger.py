@@ -1,4 +1,4 @@
-"""What a store may hold after a power cut, by what was told of each change before and after it."""
+"""Ledger of changes, each announced before and after: what a store may contain after a power cut."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Ledger:
 
     def __init__(self) -> None:
         self.acknowledged = 0
-        self._last: dict[str, str] = {}  # what the last acknowledged change made of each document
+        self._last: dict[str, str] = {}  # each document after its last acknowledged change
         self._begun: dict[str, dict[str, str]] = {}  # changes that are not acknowledged, by their words
-        self._since: dict[str, set[str]] = defaultdict(set)  # what each document was at the boot, and was to be since
+        self._since: dict[str, set[str]] = defaultdict(set)  # each document's values: at the boot, and in changes since
         self._kept: set[str] = set()  # the documents that were on the disk, and not deleted since
         self._found: dict[str, str] = {}
         self._wrong: list[tuple[str, str]] = []
@@ -53,7 +53,7 @@ class Ledger:
             self._wrong.append((what, words))
 
     def judge(self) -> Iterator[Loss]:
-        """Say what is not as it may be after the cut, and take what was found for what is there."""
+        """Yield the losses after the cut, and take the documents that were found as the new state."""
         found, last, begun = self._found, self._last, [*self._begun.values()]
         for key in sorted(found.keys() | last.keys() | {key for changes in begun for key in changes}):
             there = found.get(key, ABSENT)
@@ -68,7 +68,7 @@ class Ledger:
         for what, words in self._wrong:
             key = words.split(" ", 1)[-1]
             spoilt = what == "problem" and words.startswith("corrupt ") and found.get(key, "").startswith("bad")
-            if not spoilt:  # what is bad and may not be is told above
+            if not spoilt:  # the loss of a bad document is reported above
                 yield Loss(what, words, "so", ("otherwise",))
         self._last, self._begun, self._found, self._wrong = dict(found), {}, {}, []
         self._settle(found)
@@ -90,5 +90,5 @@ def _changes(words: str) -> dict[str, str]:
 
 
 def count(losses: list[Loss]) -> str:
-    """Say how many there are of each kind."""
+    """Return the number of losses of each kind, in words."""
     return ", ".join(f"{number} {kind}" for kind, number in sorted(Counter(loss.kind for loss in losses).items()))

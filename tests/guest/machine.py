@@ -1,6 +1,6 @@
 """A machine to be cruel to: Debian's user-mode-linux, a whole kernel as one process, with a directory as its root.
 
-    python tests/guest/machine.py       prepares it; says why this machine cannot, where it cannot
+    python tests/guest/machine.py       prepares it, or says why this machine cannot
 
 A guest program is a file of this directory that ends in `booted.run(main)`. It is the guest's first process.
 """
@@ -42,7 +42,7 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
 }
-MARK = ":: "  # begins what a guest program says; the rest of the console is the kernel's, or a traceback
+MARK = ":: "  # begins a guest program's lines; the rest of the console is the kernel's, or a traceback
 _SHARED = Path("/dev/shm")
 MEMORY = _SHARED if _SHARED.is_dir() else Path(tempfile.gettempdir())  # a sync costs nothing there
 
@@ -56,7 +56,7 @@ class GuestError(Exception):
 
 
 def missing() -> str | None:
-    """Say why this machine cannot run a guest; None if it can. Tools that are not there are installed."""
+    """Return why this machine cannot run a guest, None if it can. Missing tools are installed."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return f"Debian has user-mode-linux for Linux on x86-64 only, and this is {sys.platform} {platform.machine()}"
     if os.geteuid() != 0:
@@ -157,7 +157,7 @@ class Guest:
         kernel = [KERNEL, f"mem={self._memory}", *self._disks, "umid=guest", f"uml_dir={directory}/"]
         root = ["root=/dev/root", "rootfstype=hostfs", f"rootflags={self._root.resolve()}", "ro"]
         console = ["con=null", "con0=null,fd:1", "console=tty0", "quiet"]
-        env = [f"{key}={value}" for key, value in ENVIRONMENT.items()]  # the kernel hands on what it does not know
+        env = [f"{key}={value}" for key, value in ENVIRONMENT.items()]  # passed on: the kernel does not know them
         self._process = subprocess.Popen(
             [*kernel, *root, *console, *env, "init=/usr/bin/python3", "--", *self._program],
             env={**os.environ, "TMPDIR": directory},  # for the file that is the guest's memory
@@ -189,7 +189,7 @@ class Guest:
         self._lines.put(None)
 
     def lines(self, seconds: float) -> Iterator[str]:
-        """Give what the program says, without the mark, until the guest ends or the time is over."""
+        """Yield the program's lines, without the mark, until the guest ends or the time is over."""
         end = time.monotonic() + seconds
         while not self._ended and (left := end - time.monotonic()) > 0:
             try:
@@ -211,7 +211,7 @@ class Guest:
         self._reader.join()  # the output ends with the last of its processes: no one writes to the disk any more
 
     def finish(self, seconds: float) -> list[str]:
-        """Give what the program still says until it powers the guest off.
+        """Return the program's remaining lines until it powers the guest off.
 
         Raises:
             GuestError: If it fails, or is not done by then.
@@ -226,7 +226,7 @@ class Guest:
         """Make an error of what it did wrong and the end of its console."""
         console = self.console
         if panics := [number for number, line in enumerate(console) if "Kernel panic" in line]:
-            console = console[: panics[0] + 1]  # what follows are the kernel's addresses
+            console = console[: panics[0] + 1]  # then follow the kernel's addresses
         end = "\n  ".join(console[-40:])
         return GuestError(f"{' '.join(self._program)} {what}; its console ended with\n  {end}")
 

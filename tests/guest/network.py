@@ -1,4 +1,4 @@
-"""Have two clients of an NFS server edit the same sessions, in a guest, and count what is lost.
+"""Edit the same sessions from two clients of an NFS server, in a guest, and count the losses.
 
     python tests/guest/network.py [--transactions N] [--way v4.2 ...] [--seed N]
 
@@ -28,7 +28,7 @@ from machine import MEMORY, CannotRunError, Guest, GuestError, make_disk, prepar
 TWO_MACHINES = "v4.2-two-machines"
 WAYS = ("local", "v3", "v4.2", "v4.2-lookupcache-none", TWO_MACHINES)
 FAULTY = "v4.2"  # where a plain lock is known to lose updates
-# The server takes what one mount does for known to the other, and gives both one right to keep a file (a delegation).
+# The server assumes that the mounts know of each other's changes: both share one right to cache a file (a delegation).
 STALE = {"v4.2", "v4.2-lookupcache-none"}
 # There a client may take a session that the other has deleted for one that is there, also under the lock.
 UNSOUND = {"v4.2-lookupcache-none"}
@@ -38,7 +38,7 @@ SLOWEST = 5  # transactions a second, of a machine that is busy with other thing
 
 
 def run(root: Path, way: str, transactions: int, seed: int, flaw: str) -> dict[str, Any]:
-    """Have the clients at it in one way, and give what the guest says of each part."""
+    """Run the clients in one way, and return the guest's report of each part."""
     arguments = ("clients", way, str(transactions), str(seed), flaw)
     said = [json.loads(line) for line in say(root, arguments, 120 + transactions / SLOWEST) if line.startswith("[")]
     result: dict[str, Any] = {"writers": [counts for who, counts in said if who == "writer"]}
@@ -54,7 +54,7 @@ def say(root: Path, program: Sequence[str], seconds: float) -> list[str]:
 
 
 def take_turns(root: Path, way: str, rounds: int, flaw: str) -> dict[str, Any]:
-    """Have the clients change one directory by turns, and give what the guest says of that."""
+    """Let the clients change one directory by turns, and return the guest's report."""
     (said,) = say(root, ("alternation", way, str(rounds), str(int(way in STALE)), flaw), 120 + 10 * rounds)
     result: dict[str, Any] = json.loads(said)
     print(f"    by turns: {result}", flush=True)
@@ -76,7 +76,7 @@ def errors(result: dict[str, Any]) -> int:
 
 
 def is_right(way: str, result: dict[str, Any], transactions: int) -> bool:
-    """Say whether everything was done, once, and what was done is seen by who looks after that."""
+    """Return whether every transaction was done once, and is visible to later readers."""
     everything = result["all"]
     return (
         everything["acknowledged"] == transactions

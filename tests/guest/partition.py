@@ -12,7 +12,7 @@ from oxios_state import SessionConflictError, StateStore
 
 
 def main(_: list[str]) -> None:
-    """Say how long the other machine waits for the lock, and what the first can still save when it is back."""
+    """Report how long the other machine waits for the lock, and which saves of the first succeed when it is back."""
     clients.serve()
     clients.mount_on_two_machines("vers=4.2")
     first, second = (StateStore(path / "state", lock_timeout=20 * clients.LEASE) for path in clients.MOUNTS)

@@ -41,7 +41,7 @@ SLOW = 120.0  # seconds: a boot, or looking at the store, that takes longer has 
 
 
 class Result(NamedTuple):
-    """What became of one image."""
+    """The result of one image."""
 
     file_system: str
     store: str
@@ -51,11 +51,11 @@ class Result(NamedTuple):
     losses: list[Loss]
 
     def broken(self) -> list[Loss]:
-        """Give the losses that must not be: of other stores nothing is promised."""
+        """Return the forbidden losses: none of stores that promise nothing."""
         return self.losses if self.store == "durable" else []
 
     def row(self) -> str:
-        """Give a line of the table."""
+        """Return a line of the table."""
         torn = sum(loss.kind.startswith("torn") for loss in self.losses)
         numbers = f"{self.cuts:5} {self.acknowledged:13} {self.hit:10} {len(self.losses):6} {torn:6}"
         return f"{self.file_system:21} {self.store:12} {numbers}   {count(self.losses)}"

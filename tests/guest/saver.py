@@ -66,7 +66,7 @@ def save(known: Known, store: str, seed: str) -> None:
     """Save until the power is cut."""
     opened = StateStore(BASE, durable=store != "not-durable", lock_timeout=LOCK_TIMEOUT)
     for key, value in list(known.items()):
-        if value.startswith("bad"):  # what a cut left of a fault of our own, or tore
+        if value.startswith("bad"):  # left by a cut during a fault of our own, or torn
             with announced(known, {key: ABSENT}):
                 category, name = key.rsplit("/", 1)
                 opened.delete_file(category, Path(name).stem)
@@ -90,12 +90,12 @@ def save(known: Known, store: str, seed: str) -> None:
 
 
 def verify() -> Known:
-    """Tell the host what is there, and what is wrong with it."""
+    """Report the documents and their problems to the host."""
     store = StateStore(BASE, lock_timeout=LOCK_TIMEOUT)
     found = {path.relative_to(BASE).as_posix(): look(store, path) for path in documents()}
     for key, value in found.items():
         booted.say(f"found {key}={value}")
-    for entry in store.quarantined():
+    for entry in store.quarantine:
         booted.say(f"found quarantine/{entry.path.relative_to(BASE)}={digest('bad', entry.content.read_bytes())}")
     compare_list(found)
     for problem in store.check():
@@ -164,7 +164,7 @@ def digest(kind: str, content: bytes, number: int | None = None) -> str:
 
 @contextmanager
 def announced(known: Known, changes: Mapping[str, str]) -> Iterator[None]:
-    """Tell of changes before and after them."""
+    """Announce changes to the host before and after them."""
     words = " ".join(f"{key}={value}" for key, value in changes.items())
     booted.say(f"try {words}")
     yield
@@ -203,7 +203,7 @@ class Worker:
             booted.say(f"wrong {self._me}: {type(error).__name__}: {error}")
 
     def fill(self) -> None:
-        """Have documents there that are saved over later."""
+        """Create documents that are overwritten later."""
         for _ in range(10):
             self.save_json()
             self.save_markdown()
@@ -308,10 +308,10 @@ class Worker:
             self._save_json("spoilt", name, **{kept: bad})
             return
         with self._announced({key: ABSENT, kept: bad}):
-            entry = self._store.quarantine(Problem(ProblemKind.CORRUPT, path, "on purpose"))
+            entry = self._store.quarantine.add(Problem(ProblemKind.CORRUPT, path, "on purpose"))
         assert entry is not None, key
         with self._announced({kept: ABSENT, key: bad}):
-            self._store.restore(entry)
+            self._store.quarantine.restore(entry)
         self._delete(key)
 
     def list(self) -> None:

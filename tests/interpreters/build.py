@@ -25,7 +25,7 @@ KNOWN = {
     "3.14": ("3.14.7", "3b48dac8fb59f62eaa67ac83c1eb12bda1b7a08406dd286e252c11a66be27f81"),
 }
 SUITE = "testing"
-HEADERS = {  # what the tests need of the standard library, and what Debian calls it
+HEADERS = {  # modules of the standard library that the tests need, and Debian's packages for them
     "bzlib.h": "libbz2-dev",
     "ffi.h": "libffi-dev",
     "lzma.h": "liblzma-dev",
@@ -41,7 +41,7 @@ class NotHadError(Exception):
 
 
 def interpreter(minor: str, directory: Path, *, free_threaded: bool) -> Path:
-    """Give the interpreter of a release such as 3.14, built if it is not there yet.
+    """Return the interpreter of a release such as 3.14, and build it if it is missing.
 
     Raises:
         NotHadError: If that is not possible here.

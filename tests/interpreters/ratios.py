@@ -1,4 +1,4 @@
-"""What threads do with the GIL, and without: the throughput of several against that of one.
+"""Threads with and without the GIL: the throughput of several against that of one.
 
     python tests/interpreters/ratios.py [--rounds N] PYTHON ...     with the library and its dependencies installed
 
@@ -56,7 +56,7 @@ def measure() -> None:
     from oxios_state import AgentResponse, Session, StateStore, TrajectoryStepRecord
     from oxios_state.codec import json_text
 
-    setattr(json_text, "_orjson", lambda: None)  # noqa: B010  # as if it were not installed
+    json_text._orjson = None  # as if it were not installed
     rates = {}
     with tempfile.TemporaryDirectory() as base:
         store = StateStore(base, durable=False, lock_timeout=120, cache_bytes=0)
@@ -75,7 +75,7 @@ def measure() -> None:
 
 
 def rate(store: Any, work: Work, threads: int) -> float:
-    """Let threads work, each on something of its own, and count."""
+    """Run threads, each on data of its own, and count their work."""
     done = [0] * threads
     together = threading.Barrier(threads)
 
@@ -96,7 +96,7 @@ def rate(store: Any, work: Work, threads: int) -> float:
 
 
 def report(pythons: list[str], rounds: int) -> None:
-    """Have each interpreter measure in turn; print a table."""
+    """Let each interpreter measure in turn, and print a table."""
     runs = [(python, gil) for python in pythons for gil in (["0", "1"] if is_free_threaded(python) else [""])]
     found: dict[str, list[dict[str, float]]] = defaultdict(list)
     for _ in range(rounds):
@@ -123,7 +123,7 @@ def report(pythons: list[str], rounds: int) -> None:
 
 
 def is_free_threaded(python: str) -> bool:
-    """Say whether an interpreter can do without the GIL."""
+    """Return whether an interpreter can do without the GIL."""
     code = "import sysconfig; print(sysconfig.get_config_var('Py_GIL_DISABLED') or 0)"
     return subprocess.run([python, "-c", code], text=True, capture_output=True, check=True).stdout.strip() == "1"
 

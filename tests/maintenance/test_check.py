@@ -10,12 +10,13 @@ import threading
 import time
 import unicodedata
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from oxios_state import Problem, ProblemKind, Session, StateStore
+from oxios_state import InvalidNameError, Problem, ProblemKind, PruneConfig, Session, StateStore
 from oxios_state.maintenance import check
 
 if TYPE_CHECKING:
@@ -132,10 +133,34 @@ def test_git_directories_are_skipped(store: StateStore) -> None:
     assert store.check() == []
 
 
-def test_lock_links_of_editors_are_skipped(store: StateStore) -> None:
-    (store.base_path / "c" / ".#good.json~").symlink_to("ada@host.4711:1795654144")
-    (store.base_path / ".#README").symlink_to("ada@host.4711:1795654144")
-    assert store.check() == []
+@posix
+def test_files_of_systems_and_editors_are_passed_over_in_silence(
+    store: StateStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    lock = "ada@host.4711:1795654144"
+    for place in ("c/.#good.json~", ".#README", "sessions/.#good.json", "memory/knowledge/.#good.md", ".#sessions"):
+        (store.base_path / place).symlink_to(lock)
+    for place in ("sessions/._good.json", "c/._good.json", "memory/._knowledge", f"sessions/._{KERNEL_TEMPORARY}"):
+        (store.base_path / place).write_bytes(b"\0\x05\x16\x07")
+    (store.base_path / "sessions" / "._GOOD.json").touch()
+    os.mkfifo(store.base_path / "sessions" / "._pipe.json")
+    os.utime(store.base_path / "sessions" / f"._{KERNEL_TEMPORARY}", (0, 0))
+    before = sorted(store.base_path.rglob("*"))
+    assert (store.check(), store.sweep()) == ([], [])
+    assert [summary.id for summary in store.list_sessions()] == ["good"]
+    assert store.list_category("sessions") == store.list_category("c") == store.list_category("memory/knowledge")
+    assert (store.prune(PruneConfig(1, 1)), list(store.search_sessions("x"))) == ([], [])
+    assert not caplog.records
+    for name in ("._good", ".#good"):
+        with pytest.raises(InvalidNameError):
+            store.load_session(name)
+    assert set(before) <= set(store.base_path.rglob("*"))
+
+
+@posix
+def test_a_directory_of_a_refused_name_is_a_problem(store: StateStore) -> None:
+    (store.base_path / "._c").mkdir()
+    assert [problem.kind for problem in store.check()] == [ProblemKind.NAME]
 
 
 @posix
@@ -149,7 +174,7 @@ def test_a_non_directory_in_the_place_of_the_sessions_is_a_problem(
     (problem,) = store.check()
     reason = "not a directory, and the directory of the sessions belongs here"
     assert (problem.kind, problem.path, problem.reason) == (ProblemKind.NOT_A_FILE, path, reason)
-    assert store.quarantine(problem) is not None
+    assert store.quarantine.add(problem) is not None
     store.get_or_create_session("u", "s")
     assert store.check() == []
 
@@ -219,6 +244,66 @@ def test_a_problem_is_printed_on_one_line_with_its_remedy(store: StateStore) -> 
     assert len({kind.remedy for kind in ProblemKind}) == len(ProblemKind) == 10
 
 
+# Remedies, as a script would follow them.
+
+
+def test_a_conflict_copy_is_not_to_be_renamed_over_its_original(store: StateStore) -> None:
+    path = store.base_path / "sessions" / "good (conflicted copy).json"
+    shutil.copy(path.with_name("good.json"), path)
+    with store.edit_session("good") as session:
+        session.add_user_message("new")
+    (problem,) = store.check()
+    assert (problem.kind, problem.remedy) == (
+        ProblemKind.MISNAMED,
+        "quarantine it: there is a 'good.json', which may be newer",
+    )
+    assert store.quarantine.add(problem) is not None
+    assert (store.check(), store.load_session("good"), path.exists()) == ([], session, False)
+
+
+def test_a_session_without_a_file_of_its_id_may_be_renamed(store: StateStore) -> None:
+    (store.base_path / "sessions" / "good.json").rename(store.base_path / "sessions" / "renamed.json")
+    (problem,) = store.check()
+    assert problem.remedy == "quarantine it, or rename it to 'good.json' while no file has that name"
+    assert problem.remedy in str(problem)
+
+
+def test_a_session_whose_id_is_no_name_is_not_to_be_renamed(store: StateStore) -> None:
+    (store.base_path / "sessions" / "x.json").write_text(json.dumps({**SESSION, "id": "../x"}))
+    (problem,) = store.check()
+    assert (problem.kind, problem.remedy) == (
+        ProblemKind.MISNAMED,
+        "quarantine it: no file can have the name of its id",
+    )
+
+
+def test_an_orphan_is_removed_by_a_sweep_and_nothing_else_is(store: StateStore) -> None:
+    orphan = store.base_path / "sessions" / OWN_TEMPORARY
+    orphan.touch()
+    store.save_session(Session("u", "old", created_at=datetime(2020, 1, 1, tzinfo=UTC)))
+    (problem,) = store.check()
+    assert "sweep()" in problem.remedy
+    assert store.sweep() == [orphan]
+    assert (store.check(), len(store.list_sessions()), store.sweep()) == ([], 2, [])
+
+
+def test_a_doubled_key_is_not_to_be_loaded_and_saved(store: StateStore) -> None:
+    put(store, "twice")
+    (problem,) = store.check()
+    assert problem.remedy == "mend its text by hand: a load and save may drop digits or values that are in it"
+
+
+def test_no_remedy_tells_a_script_to_overwrite_remove_or_publish() -> None:
+    for kind in ProblemKind:
+        assert not re.search("overwrite|delete|prune|chmod|save it|replace", kind.remedy)
+        assert "rename" not in kind.remedy or "no file has" in kind.remedy
+
+
+def test_the_remedy_of_a_problem_is_that_of_its_kind_by_default(tmp_path: Path) -> None:
+    for kind in ProblemKind:
+        assert Problem(kind, tmp_path, "").remedy == kind.remedy
+
+
 @posix
 def test_unreadable_files_and_categories_are_problems(nobody: Path) -> None:
     store = StateStore(nobody / "state", durable=False)
@@ -234,6 +319,7 @@ def test_unreadable_files_and_categories_are_problems(nobody: Path) -> None:
         (ProblemKind.UNREADABLE, "closed.json"),
     ]
     assert "Permission denied" in problems[0].reason
+    assert problems[0].remedy == problems[2].remedy == "let its owner give you, and nobody else, permission to read it"
 
 
 @posix

@@ -573,4 +573,4 @@ def test_check_with_probe_reports_each_fault_as_a_problem(faulty: StateStore) ->
 def test_a_problem_of_the_file_system_cannot_be_quarantined(faulty: StateStore) -> None:
     problem, _ = faulty.check(probe=True)
     with pytest.raises(ValueError, match="not a document of"):
-        faulty.quarantine(problem)
+        faulty.quarantine.add(problem)

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 from oxios_state import (
@@ -51,7 +52,7 @@ def broken(store: StateStore, name: str = "x", content: str = "{") -> Problem:
 
 
 def moved(store: StateStore, problem: Problem) -> Quarantined:
-    entry = store.quarantine(problem)
+    entry = store.quarantine.add(problem)
     assert entry is not None
     return entry
 
@@ -73,21 +74,21 @@ def test_a_quarantined_file_is_kept_with_its_reason(store: StateStore) -> None:
     assert entry.content.parents[1] == store.base_path / ".oxios_state" / "quarantine"
     reason = json.loads((entry.content.parent / "reason.json").read_text())
     assert (reason["path"], reason["reason"]) == ("c/x.json", problem.reason)
-    assert store.quarantined() == [entry] == StateStore(store.base_path).quarantined()
+    assert list(store.quarantine) == [entry] == list(StateStore(store.base_path).quarantine)
 
 
 def test_restore_returns_the_file_unchanged(store: StateStore) -> None:
     problem = broken(store)
     problem.path.chmod(0o640)
     entry = moved(store, problem)
-    store.restore(entry)
+    store.quarantine.restore(entry)
     assert problem.path.read_text() == "{"
     assert stat.S_IMODE(problem.path.stat().st_mode) == 0o640
     assert store.check() == [problem]
-    assert store.quarantined() == []
+    assert list(store.quarantine) == []
     assert os.listdir(store.base_path / ".oxios_state" / "quarantine") == []
     with pytest.raises(FileNotFoundError):
-        store.restore(entry)
+        store.quarantine.restore(entry)
     assert problem.path.read_text() == "{"
 
 
@@ -95,7 +96,7 @@ def test_restore_creates_a_missing_category(store: StateStore) -> None:
     entry = moved(store, broken(store))
     store.delete_file("c", "good")
     (store.base_path / "c").rmdir()
-    store.restore(entry)
+    store.quarantine.restore(entry)
     assert entry.path.read_text() == "{"
     assert stat.S_IMODE(entry.path.parent.stat().st_mode) == 0o700
 
@@ -105,17 +106,17 @@ def test_restore_does_not_overwrite_a_file(store: StateStore) -> None:
     store.save_json("c", "x", "new")
     before = contents(store.base_path)
     with pytest.raises(FileExistsError, match=re.escape(str(entry.path))):
-        store.restore(entry)
+        store.quarantine.restore(entry)
     assert contents(store.base_path) == before
-    assert store.quarantined() == [entry]
+    assert list(store.quarantine) == [entry]
     store.delete_file("c", "x")
-    store.restore(entry)
+    store.quarantine.restore(entry)
     assert entry.path.read_text() == "{"
 
 
 def test_entries_are_listed_by_age(store: StateStore) -> None:
     moved_in = [moved(store, broken(store, name)) for name in ("c", "a", "b")]
-    assert store.quarantined() == moved_in
+    assert list(store.quarantine) == moved_in
     assert [entry.path.stem for entry in moved_in] == ["c", "a", "b"]
 
 
@@ -125,7 +126,9 @@ def test_entries_with_an_unreadable_reason_are_logged_and_left_out(
 ) -> None:
     reasons: dict[str, Callable[[Path], object]] = {
         "cut": lambda path: path.write_text('{"path": "c/cut.json"'),
+        "array": lambda path: path.write_text("[]"),
         "wrong": lambda path: path.write_text('{"path": 1, "reason": "", "since": "2026-03-01T08:00:00Z"}'),
+        "time": lambda path: path.write_text('{"path": "c/time.json", "reason": "", "since": "yesterday"}'),
         "pipe": os.mkfifo,
         "directory": Path.mkdir,
     }
@@ -138,7 +141,8 @@ def test_entries_with_an_unreadable_reason_are_logged_and_left_out(
     lost = moved(store, broken(store, "lost"))
     lost.content.unlink()
     with caplog.at_level(logging.WARNING, "oxios_state"):
-        assert store.quarantined() == [good]
+        for _ in range(3):  # each is logged once
+            assert list(store.quarantine) == [good]
     assert len(caplog.messages) == len(spoilt)
     for content in spoilt.values():
         assert content.read_text() == "{"
@@ -152,7 +156,7 @@ def test_an_entry_without_a_reason_is_logged(store: StateStore, caplog: pytest.L
     reason.unlink()
     if kind == "dangling":
         reason.symlink_to("gone")
-    assert store.quarantined() == []
+    assert list(store.quarantine) == []
     assert any(str(reason.parent) in message for message in caplog.messages)
 
 
@@ -163,9 +167,9 @@ def test_a_file_that_no_longer_has_the_problem_is_not_moved(store: StateStore) -
     gone.path.unlink()
     healthy = Problem(ProblemKind.CORRUPT, store.base_path / "c" / "good.json", never.reason)
     before = contents(store.base_path)
-    assert [store.quarantine(problem) for problem in (mended, changed, gone, healthy)] == [None] * 4
+    assert [store.quarantine.add(problem) for problem in (mended, changed, gone, healthy)] == [None] * 4
     assert contents(store.base_path).keys() == before.keys()
-    assert store.quarantined() == []
+    assert list(store.quarantine) == []
 
 
 @posix
@@ -174,7 +178,7 @@ def test_a_name_that_no_longer_collides_is_not_moved(store: StateStore) -> None:
         store.save_json("c", name, 1)
     first, second = store.check()
     store.delete_file("c", "A")
-    assert store.quarantine(first) is None
+    assert store.quarantine.add(first) is None
     assert moved(store, second).path.name == "b.json"
     assert store.list_category("c") == ["B", "a", "good"]
 
@@ -186,11 +190,11 @@ def test_files_outside_the_store_are_refused(store: StateStore, tmp_path: Path) 
     (own / "x.json").write_text("{")
     for path in (broken(other).path, own / "x.json", own, store.base_path, tmp_path, Path("c/x.json")):
         with pytest.raises(ValueError, match="not a document of"):
-            store.quarantine(Problem(ProblemKind.CORRUPT, path, ""))
+            store.quarantine.add(Problem(ProblemKind.CORRUPT, path, ""))
     entry = moved(other, broken(other))
     with pytest.raises(ValueError, match="state-2"):
-        store.restore(entry)
-    assert other.quarantined() == [entry]
+        store.quarantine.restore(entry)
+    assert list(other.quarantine) == [entry]
 
 
 def test_quarantining_and_restoring_take_the_lock_of_the_category(
@@ -198,13 +202,13 @@ def test_quarantining_and_restoring_take_the_lock_of_the_category(
 ) -> None:
     problem = broken(store)
     with held_by_another(store, "c"), pytest.raises(LockTimeoutError, match="category 'c'"):
-        store.quarantine(problem)
+        store.quarantine.add(problem)
     assert problem.path.exists()
     with held_by_another(store, "other"):
         entry = moved(store, problem)
     with held_by_another(store, "c"), pytest.raises(LockTimeoutError, match="category 'c'"):
-        store.restore(entry)
-    assert store.quarantined() == [entry]
+        store.quarantine.restore(entry)
+    assert list(store.quarantine) == [entry]
 
 
 KINDS: dict[str, tuple[str, Callable[[Path], object], ProblemKind]] = {
@@ -235,8 +239,8 @@ def test_every_kind_of_problem_can_be_quarantined_and_restored(store: StateStore
     entry = moved(store, problem)
     assert not os.path.lexists(path)
     assert problem not in store.check()
-    assert store.quarantined() == [entry]
-    store.restore(entry)
+    assert list(store.quarantine) == [entry]
+    store.quarantine.restore(entry)
     assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
     assert problem in store.check()
     assert Path("/etc/passwd").exists()
@@ -247,8 +251,8 @@ def test_a_name_that_is_not_utf8_can_be_quarantined_and_restored(store: StateSto
     path = store.base_path / "c" / "x\udcff.json"
     path.touch()
     entry = moved(store, store.check()[0])
-    assert store.quarantined() == [entry]
-    store.restore(entry)
+    assert list(store.quarantine) == [entry]
+    store.quarantine.restore(entry)
     assert path.exists()
 
 
@@ -261,10 +265,10 @@ def test_without_hard_links_files_are_moved_and_none_is_overwritten(store: State
     assert not entry.path.exists()
     store.save_json("c", "x", "new")
     with pytest.raises(FileExistsError, match=re.escape(str(entry.path))):
-        store.restore(entry)
+        store.quarantine.restore(entry)
     assert (store.load_json("c", "x"), entry.content.read_text()) == ("new", "{")
     store.delete_file("c", "x")
-    store.restore(entry)
+    store.quarantine.restore(entry)
     assert entry.path.read_text() == "{"
 
 
@@ -275,9 +279,9 @@ def test_a_file_that_cannot_be_moved_stays(store: StateStore, calls: SimpleNames
     problem = broken(store)
     calls.link = link
     with pytest.raises(OSError, match="Input/output error"):
-        store.quarantine(problem)
+        store.quarantine.add(problem)
     assert problem.path.read_text() == "{"
-    assert store.quarantined() == []
+    assert list(store.quarantine) == []
 
 
 def test_a_category_is_moved_under_its_own_lock(
@@ -288,23 +292,23 @@ def test_a_category_is_moved_under_its_own_lock(
     (problem,) = store.check()
     impatient = StateStore(store.base_path, lock_timeout=0)
     with held_by_another(store, "memory"), pytest.raises(LockTimeoutError, match="'memory'"):
-        impatient.quarantine(problem)
+        impatient.quarantine.add(problem)
     assert store.load_json("memory", "x") == "memory"
-    entry = impatient.quarantine(problem)
+    entry = impatient.quarantine.add(problem)
     assert entry is not None
     assert store.list_category("memory") == []
     with held_by_another(store, "memory"), pytest.raises(LockTimeoutError, match="'memory'"):
-        impatient.restore(entry)
-    impatient.restore(entry)
+        impatient.quarantine.restore(entry)
+    impatient.quarantine.restore(entry)
     assert store.load_json("memory", "x") == "memory"
 
 
 def test_restore_leaves_foreign_files_in_the_entry(store: StateStore) -> None:
     entry = moved(store, broken(store))
     entry.content.with_name(".DS_Store").touch()  # or .nfs0123..., while another has it open
-    store.restore(entry)
+    store.quarantine.restore(entry)
     assert entry.path.read_text() == "{"
-    assert (store.quarantined(), os.listdir(entry.content.parent)) == ([], [".DS_Store"])
+    assert (list(store.quarantine), os.listdir(entry.content.parent)) == ([], [".DS_Store"])
 
 
 def test_a_failure_to_remove_a_restored_entry_is_raised(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,8 +319,193 @@ def test_a_failure_to_remove_a_restored_entry_is_raised(store: StateStore, monke
 
     monkeypatch.setattr(Path, "rmdir", rmdir)
     with pytest.raises(OSError, match="Input/output error"):
-        store.restore(entry)
+        store.quarantine.restore(entry)
     assert entry.path.read_text() == "{"
+
+
+# The collection.
+
+
+def test_a_discarded_entry_is_gone_for_good(store: StateStore) -> None:
+    entry, other = (moved(store, broken(store, name)) for name in ("x", "y"))
+    assert store.quarantine.discard(entry)
+    assert (list(store.quarantine), entry in store.quarantine, other in store.quarantine) == ([other], False, True)
+    assert os.listdir(store.base_path / ".oxios_state/quarantine") == [other.content.parent.name]
+    assert not store.quarantine.discard(entry)
+    with pytest.raises(FileNotFoundError):
+        store.quarantine.restore(entry)
+
+
+@posix
+def test_a_directory_is_discarded_with_its_contents_and_a_link_without_its_target(store: StateStore) -> None:
+    (store.base_path / "c" / "x.json" / "deeper").mkdir(parents=True)
+    (store.base_path / "c" / "x.json" / "y.md").write_text("y")
+    (store.base_path / "c" / "l.json").symlink_to(store.base_path.parent)
+    for problem in store.check():
+        moved(store, problem)
+    assert len(store.quarantine) == 2
+    for entry in store.quarantine:
+        assert store.quarantine.discard(entry)
+    assert (len(store.quarantine), bool(store.quarantine)) == (0, False)
+    assert store.list_category("c") == ["good"]
+
+
+def test_only_entries_of_this_quarantine_are_discarded(store: StateStore, tmp_path: Path) -> None:
+    entry = moved(store, broken(store))
+    foreign = tmp_path / "foreign" / "content"
+    foreign.parent.mkdir()
+    foreign.write_text("1")
+    reason = entry.content.with_name("reason.json")
+    upward = entry.content.parent / ".." / entry.content.parent.name / "content"
+    for content in (foreign, reason, upward, Path("content")):
+        with pytest.raises(ValueError, match="not in the quarantine of"):
+            store.quarantine.discard(attrs.evolve(entry, content=content))
+    with pytest.raises(ValueError, match="not in the quarantine of"):
+        StateStore(tmp_path / "other").quarantine.discard(entry)
+    assert foreign.exists()
+    assert list(store.quarantine) == [entry]
+
+
+@pytest.mark.parametrize("place", ["../x.json", "/etc/passwd", "c/../../x.json"])
+def test_an_entry_with_a_forged_place_can_be_discarded(store: StateStore, place: str) -> None:
+    reason = moved(store, broken(store)).content.with_name("reason.json")
+    reason.write_text(json.dumps({**json.loads(reason.read_text()), "path": place}))
+    (entry,) = store.quarantine
+    assert "1 entry" in repr(store.quarantine)
+    assert store.quarantine.discard(entry)
+    assert list(store.quarantine) == []
+
+
+def test_discarding_takes_the_lock_of_the_category(
+    store: StateStore, held_by_another: Callable[[StateStore, str], AbstractContextManager[object]]
+) -> None:
+    entry = moved(store, broken(store))
+    with held_by_another(store, "c"), pytest.raises(LockTimeoutError, match="category 'c'"):
+        store.quarantine.discard(entry)
+    assert list(store.quarantine) == [entry]
+
+
+def test_the_quarantine_displays_its_entries(store: StateStore) -> None:
+    base = str(store.base_path)
+    assert repr(store.quarantine) == f"<Quarantine of {base!r}: 0 entries>"
+    entry = moved(store, broken(store, "\u202ex"))
+    reason = entry.content.with_name("reason.json")
+    reason.write_text(json.dumps({**json.loads(reason.read_text()), "reason": "\x1b[2J" + "x" * 500}))
+    first, line = repr(store.quarantine).splitlines()
+    assert first == f"<Quarantine of {base!r}: 1 entry>"
+    assert line == f"  {entry.since:%Y-%m-%d %H:%M:%S}Z 'c/\\u202ex.json': '\\x1b[2J{'x' * 116}...'"
+    for number in range(20):
+        moved(store, broken(store, str(number)))
+    lines = repr(store.quarantine).splitlines()
+    assert (len(lines), lines[-1]) == (22, "  and 1 more")
+
+
+@posix
+def test_a_quarantine_that_cannot_be_read_is_displayed_with_the_error(nobody: Path) -> None:
+    store = StateStore(nobody, durable=False)
+    (nobody / "c").mkdir()
+    moved(store, broken(store))
+    (nobody / ".oxios_state/quarantine").chmod(0)
+    assert "Permission denied" in repr(store.quarantine)
+
+
+# One copy for equal bytes of the same path.
+
+
+def test_many_saves_over_the_same_bytes_keep_one_copy(store: StateStore) -> None:
+    path = store.base_path / "c" / "x.json"
+    for _ in range(3):
+        path.write_text("{")
+        store.save_json("c", "x", 1)
+    (entry,) = store.quarantine
+    path.write_text("[")
+    store.save_json("c", "x", 1)
+    path.write_text("{")
+    StateStore(store.base_path).save_json("c", "x", 1)  # syncs the copy of a store that syncs nothing
+    (store.base_path / "c" / "y.json").write_text("{")
+    store.save_json("c", "y", 1)
+    assert [(each.path.name, each.content.read_text()) for each in store.quarantine] == [
+        ("x.json", "{"),
+        ("x.json", "["),
+        ("y.json", "{"),
+    ]
+    assert next(iter(store.quarantine)) == entry
+
+
+def test_a_failed_save_keeps_the_copy_that_was_there(store: StateStore, calls: SimpleNamespace) -> None:
+    path = store.base_path / "c" / "x.json"
+    path.write_text("{")
+    store.save_json("c", "x", 1)
+    path.write_text("{")
+    entries = list(store.quarantine)
+
+    def replace(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    calls.replace = replace
+    with pytest.raises(OSError, match="not saved"):
+        store.save_json("c", "x", 1)
+    assert (path.read_text(), list(store.quarantine)) == ("{", entries)
+
+
+@posix
+@pytest.mark.parametrize("spoil", ["unreadable", "another kind"])
+def test_a_copy_that_cannot_be_compared_does_not_count(nobody: Path, spoil: str) -> None:
+    store = StateStore(nobody, durable=False)
+    (nobody / "c").mkdir()
+    path = nobody / "c" / "x.json"
+    path.write_text("{")
+    store.save_json("c", "x", 1)
+    (entry,) = store.quarantine
+    if spoil == "unreadable":
+        entry.content.chmod(0)
+    else:
+        entry.content.unlink()
+        entry.content.mkdir()
+    path.write_text("{")
+    store.save_json("c", "x", 1)
+    assert len(store.quarantine) == 2
+    moved(store, broken(store))
+    assert len(store.quarantine) == 2  # the readable copy is discarded
+
+
+def test_moving_the_same_bytes_in_again_discards_the_older_entry(store: StateStore) -> None:
+    first = moved(store, broken(store, content="{"))
+    other = moved(store, broken(store, content="["))
+    same_elsewhere = moved(store, broken(store, "y", content="{"))
+    last = moved(store, broken(store, content="{"))
+    assert list(store.quarantine) == [other, same_elsewhere, last]
+    assert first.content != last.content
+    store.quarantine.restore(last)
+    assert last.path.read_text() == "{"
+
+
+def test_a_file_that_cannot_be_removed_is_copied_once(store: StateStore, calls: SimpleNamespace) -> None:
+    problem = broken(store)
+
+    def unlink(path: Path | str) -> None:
+        if Path(path).name == "x.json":
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+        os.unlink(path)
+
+    calls.unlink = unlink
+    for _ in range(3):
+        with pytest.raises(OSError, match="busy"):
+            store.quarantine.add(problem)
+    assert problem.path.exists()
+    assert len(store.quarantine) == 1
+
+
+def test_copies_outlive_the_session_until_they_are_discarded(store: StateStore) -> None:
+    path = store.base_path / "sessions" / "x.json"
+    path.parent.mkdir()
+    path.write_text("{")
+    store.save_session(Session("u", "x"))
+    assert store.delete_session("x")
+    for entry in store.quarantine:
+        if entry.path == path:
+            store.quarantine.discard(entry)
+    assert len(store.quarantine) == 0
 
 
 # Corrupt documents that a save replaces.
@@ -338,16 +527,16 @@ def test_a_save_copies_a_corrupt_document_to_quarantine(store: StateStore, save:
     operation(store)
     saved = path.read_bytes()
     assert store.check() == []
-    (entry,) = store.quarantined()
+    (entry,) = store.quarantine
     assert (entry.path, entry.content.read_bytes()) == (path, content)
     assert re.match(f"replaced, {re.escape(str(path))}: (line|\\$)", entry.reason)
     assert datetime.now(UTC) - entry.since < timedelta(minutes=1)
     operation(store)  # over a sound one
-    assert store.quarantined() == [entry]
+    assert list(store.quarantine) == [entry]
     with pytest.raises(FileExistsError):
-        store.restore(entry)
+        store.quarantine.restore(entry)
     path.unlink()
-    store.restore(entry)
+    store.quarantine.restore(entry)
     assert path.read_bytes() == content != saved
 
 
@@ -357,7 +546,7 @@ def test_a_sound_document_is_replaced_without_a_copy(store: StateStore) -> None:
         store.save_json("c", "x", number)
         store.save_markdown("c", "x", "\ufeff\0")
         (store.base_path / "c" / "x.json").write_text(str(2**64))  # unsafe, and read
-    assert store.quarantined() == []
+    assert list(store.quarantine) == []
 
 
 def test_a_document_known_to_be_sound_is_not_read_before_it_is_replaced(store: StateStore, decoded: list[str]) -> None:
@@ -371,7 +560,7 @@ def test_a_document_known_to_be_sound_is_not_read_before_it_is_replaced(store: S
 def test_a_document_deleted_before_it_is_read_is_not_copied(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reads, "is_file", lambda _: True)  # as it was a moment ago
     store.save_json("c", "x", 1)
-    assert (store.load_json("c", "x"), store.quarantined()) == (1, [])
+    assert (store.load_json("c", "x"), list(store.quarantine)) == (1, [])
 
 
 def test_conditional_saves_refuse_a_corrupt_document_and_copy_nothing(store: StateStore) -> None:
@@ -386,7 +575,7 @@ def test_conditional_saves_refuse_a_corrupt_document_and_copy_nothing(store: Sta
     with pytest.raises(CorruptStateError):
         store.get_or_create_session("u", "x")
     assert path.read_text() == "{"
-    assert store.quarantined() == []
+    assert list(store.quarantine) == []
 
 
 def test_a_save_copies_a_session_of_another_id_to_quarantine(store: StateStore) -> None:
@@ -396,7 +585,7 @@ def test_a_save_copies_a_session_of_another_id_to_quarantine(store: StateStore) 
     with pytest.raises(CorruptStateError):
         store.load_session("mine")
     store.save_session(Session("u", "mine"))
-    assert [entry.content.read_bytes() for entry in store.quarantined()] == [content]
+    assert [entry.content.read_bytes() for entry in store.quarantine] == [content]
 
 
 @posix
@@ -479,7 +668,7 @@ def test_the_copy_stays_if_an_interrupt_comes_after_the_replacement(
     with pytest.raises(KeyboardInterrupt):
         store.save_json("c", "x", 1)
     assert path.read_text() == ("1" if replaced else "{")
-    assert [entry.content.read_text() for entry in store.quarantined()] == ["{"] * replaced
+    assert [entry.content.read_text() for entry in store.quarantine] == ["{"] * replaced
 
 
 def test_the_copy_stays_if_the_document_cannot_be_read_after_a_failure(
@@ -498,7 +687,7 @@ def test_the_copy_stays_if_the_document_cannot_be_read_after_a_failure(
     calls.replace = replace
     with pytest.raises(OSError, match="not saved, Input/output error"):
         store.save_json("c", "x", 1)
-    assert [entry.content.read_text() for entry in store.quarantined()] == ["{"]
+    assert [entry.content.read_text() for entry in store.quarantine] == ["{"]
 
 
 @pytest.mark.parametrize("save", SAVES)
@@ -509,7 +698,7 @@ def test_a_document_corrupted_while_the_save_waits_is_copied(
     operation(store)
     before_lock(lambda _: (store.base_path / place).write_bytes(content))
     operation(store)
-    assert [entry.content.read_bytes() for entry in store.quarantined()] == [content]
+    assert [entry.content.read_bytes() for entry in store.quarantine] == [content]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="its names are UTF-16")
@@ -518,7 +707,7 @@ def test_a_corrupt_document_is_copied_where_the_base_is_not_utf8(tmp_path: Path)
     (store.base_path / "c").mkdir(parents=True)
     (store.base_path / "c" / "x.json").write_text("{")
     store.save_json("c", "x", 1)
-    (entry,) = store.quarantined()
+    (entry,) = store.quarantine
     assert "nu\\udcff" in entry.reason
     assert entry.content.read_text() == "{"
 
@@ -539,7 +728,7 @@ def test_a_document_mended_while_the_save_waits_is_not_copied(
     path.write_text("{")
     before_lock(lambda _: path.write_text("1"))
     store.save_json("c", "x", 2)
-    assert (path.read_text(), store.quarantined()) == ("2", [])
+    assert (path.read_text(), list(store.quarantine)) == ("2", [])
 
 
 @posix
@@ -550,7 +739,7 @@ def test_quarantine_is_private(store: StateStore) -> None:
             (store.base_path / "c" / f"{name}.json").write_text("{")
         store.save_json("c", "replaced", 1)
         (problem,) = store.check()
-        moved = store.quarantine(problem)
+        moved = store.quarantine.add(problem)
     finally:
         os.umask(before)
     assert moved is not None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from oxios_state import AgentResponse, PruneConfig, Session, SessionId, TrajectoryStepRecord, UserMessage
+from oxios_state import AgentResponse, PruneConfig, Session, SessionId, Timestamp, TrajectoryStepRecord, UserMessage
 from oxios_state.model import timestamps
 from oxios_state.model.revision import Revision
 
@@ -180,6 +181,45 @@ def test_each_change_moves_updated_at_while_the_clock_stands(
         change(session)
         assert before != session.updated_at
         assert timedelta(0) <= session.updated_at - NOON <= timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("behind", [timedelta(days=1), timedelta(days=36500)])
+def test_no_change_moves_updated_at_back(
+    behind: timedelta, change: Callable[[Session], None], stopped_clock: Callable[[datetime], None]
+) -> None:
+    session = Session("u", created_at=NOON)
+    stopped_clock(NOON - behind)
+    for number in range(1, 4):
+        change(session)
+        assert session.updated_at == NOON + timedelta(microseconds=number)
+    stopped_clock(LATER)
+    change(session)
+    assert session.updated_at == LATER
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Timestamp(2026, 3, 1, 12, tzinfo=UTC, nanosecond=7), NOON + timedelta(microseconds=1)),
+        (NOON.astimezone(timezone(timedelta(hours=9))), NOON + timedelta(microseconds=1)),
+        # The second half past two of that night, in local time, is followed by the first one if you just add to it.
+        (
+            datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin")),
+            datetime(2026, 10, 25, 1, 30, 0, 1, UTC),
+        ),
+        (datetime.max.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)),
+        (datetime.max.replace(tzinfo=timezone(-timedelta(hours=1))),) * 2,
+        (datetime(2026, 3, 1, 13), NOON),  # without a time zone, so it may be earlier or later  # noqa: DTZ001
+    ],
+)
+def test_an_update_time_ahead_of_the_clock_moves_by_a_microsecond(
+    before: datetime, after: datetime, stopped_clock: Callable[[datetime], None]
+) -> None:
+    session = Session("u", created_at=NOON, updated_at=before)
+    stopped_clock(NOON)
+    session.add_user_message("hello")
+    assert session.updated_at == after
 
 
 def test_direct_changes_leave_updated_at_to_the_caller(

@@ -1,7 +1,7 @@
-"""The mutants of a module, for ``mutate.py``: mutmut makes them, from a module in which all code stands in functions.
+"""The mutants of a module, for ``mutate.py``: mutmut makes them from a module whose code is all in functions.
 
-mutmut changes the bodies of functions that have no decorator. So a decorator becomes a call after the function, and
-what a module or a class assigns becomes a function that is called there: the meaning is the same, and mutmut sees all.
+mutmut changes only the bodies of functions without decorators. So a decorator becomes a call after its function, and an
+assignment in a module or a class becomes a function that is called in its place; the meaning stays the same.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import re
 from dataclasses import dataclass
 from importlib import import_module
 
-PLAIN = (ast.Import, ast.ImportFrom, ast.If, ast.FunctionDef, ast.ClassDef)  # what stays where it is in a module
+PLAIN = (ast.Import, ast.ImportFrom, ast.If, ast.FunctionDef, ast.ClassDef)  # statements that stay in the module
 OF_MODULE = "of_module_"
 COMMENT = re.compile(r"  # .*")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A change of one function: `name` tells mutmut which; the others tell a reader, also when numbers change."""
+    """A change to one function: mutmut uses the numbered `name`; the other fields are for readers."""
 
     name: str
     function: str
@@ -28,9 +28,9 @@ class Mutant:
 
 
 def prepare(code: str) -> str:
-    """Rewrite a module so that what it runs when it is imported stands in functions without decorators."""
+    """Rewrite a module so that the code that an import runs is in functions without decorators."""
     lines = code.splitlines()
-    edits: list[tuple[int, int, list[str]]] = []  # from a line to before another: what stands there instead
+    edits: list[tuple[int, int, list[str]]] = []  # first line, line after the last, replacement
     for node in ast.parse(code).body:
         if isinstance(node, ast.FunctionDef):
             edits += _undecorate(node, lines)
@@ -66,7 +66,7 @@ def _undecorate(node: ast.FunctionDef, lines: list[str]) -> list[tuple[int, int,
 
 
 def _as_function(node: ast.stmt, lines: list[str], prefix: str = "") -> tuple[list[str], str]:
-    """Give a function that does what a statement does, and what stands for the statement: a call of it."""
+    """Return a function that does the same as a statement, and the call of it that replaces the statement."""
     body = [f"    {line.strip() if prefix else line}" for line in lines[node.lineno - 1 : node.end_lineno]]
     if isinstance(node, ast.Expr):
         name = f"{OF_MODULE}calls_{ast.unparse(node.value).partition('(')[0].replace('.', '_')}"
@@ -79,20 +79,20 @@ def _as_function(node: ast.stmt, lines: list[str], prefix: str = "") -> tuple[li
 
 
 def mutate(path: str, code: str) -> tuple[str, list[Mutant]]:
-    """Give a module that holds all its mutants, of which MUTANT_UNDER_TEST in the environment picks one."""
-    made = import_module("mutmut.mutation.file_mutation").mutate_file_contents(path, code)
-    lines = made.code.splitlines()
+    """Return a module with all its mutants; MUTANT_UNDER_TEST in the environment selects one."""
+    mutated = import_module("mutmut.mutation.file_mutation").mutate_file_contents(path, code)
+    lines = mutated.code.splitlines()
     module = path.removesuffix(".py").replace("/", ".")
 
     def body(name: str) -> list[str]:
-        span = made.line_span_by_function_name[name]
+        span = mutated.line_span_by_function_name[name]
         return [COMMENT.sub("", line.strip().replace(f"{name}(", "(")) for line in lines[span.start - 1 : span.end]]
 
     mutants = []
-    for name in made.mutant_names:
+    for name in mutated.mutant_names:
         function = name.partition("__mutmut_")[0]
         changes = list(difflib.ndiff(body(f"{function}__mutmut_orig"), body(name)))
         was, becomes = (" ".join(line[2:] for line in changes if line.startswith(sign)) for sign in "-+")
-        told = function.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".").removeprefix(OF_MODULE)
-        mutants.append(Mutant(f"{module}.{name}", told, was, becomes))
-    return made.code, mutants
+        label = function.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".").removeprefix(OF_MODULE)
+        mutants.append(Mutant(f"{module}.{name}", label, was, becomes))
+    return mutated.code, mutants

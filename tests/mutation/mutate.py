@@ -1,8 +1,8 @@
-"""Mutation testing: ``python tests/mutation/mutate.py [MODULE...] [--list]``, where oxios_state is not installed.
+"""Mutation testing: ``python tests/mutation/mutate.py [MODULE...] [--only TEXT]``, oxios_state not being installed.
 
-In a copy of the checkout, each mutant of a module meets the tests of that module: in a forked process, which imports
-the package anew, as do those that the tests start. A mutant that no test fails for has survived; ``explained.toml``
-says which may. Exits with 1 if another did, or if what is explained there does not exist.
+In a copy of the checkout, a module's tests run on each of its mutants, in a forked process that imports the package
+anew; the processes that the tests start do so too. A mutant survives if all tests pass; ``explained.toml`` lists those
+that may. The exit status is 1 if another one survives, or if a mutant that is explained there does not exist.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mutants import Mutant, mutate, prepare
 
 CHECKOUT = Path(__file__).parents[2]
 EXPLAINED = Path(__file__).with_name("explained.toml")
-# The tests that are to find a fault in a module, those that find it soonest first: not all that happen to call it.
+# The tests that must find a fault in a module, the quickest finders first; not all that happen to call it.
 TESTS = {
     "storage/names": (
         "storage/names guarantees/hostile_names guarantees/file_kinds guarantees/hostile_directories maintenance/check"
@@ -44,7 +44,7 @@ TESTS = {
     ),
     "codec/documents": (
         "codec/documents codec/refusals codec/nesting codec/coercion model/records codec/converter"
-        " guarantees/kernel_parity codec/columns"
+        " guarantees/kernel_parity"
     ),
 }
 WARM = "pytest hypothesis attrs cattrs.gen filelock dateutil.parser orjson sqlite3 multiprocessing.util mutmut.state"
@@ -57,7 +57,7 @@ def say(text: str) -> None:
 
 
 def run_tests(tests: list[str], mutant: str, timeout: float, log: str = os.devnull) -> str:
-    """Run tests on a mutant, in a process of its own: killed, survived or timed out."""
+    """Run tests on a mutant in a process of its own; return "killed", "survived" or "timed out"."""
     scratch = tempfile.mkdtemp()
     pid = os.fork()
     if not pid:
@@ -105,7 +105,7 @@ def test_module(module: str, wanted: str) -> list[tuple[Mutant, str]]:
     for mutant in mutants:
         if wanted not in f"{mutant.function}: {mutant.was}":
             continue
-        if not len(outcomes) % 50:  # now and then without a mutant: what fails then too says nothing
+        if not len(outcomes) % 50:  # now and then without a mutant: tests that fail then, too, prove nothing
             begun = time.monotonic()
             if run_tests(tests, "", 600, "unmutated.log") != "survived":
                 raise SystemExit(Path("unmutated.log").read_text(encoding="utf-8"))
@@ -118,31 +118,37 @@ def test_module(module: str, wanted: str) -> list[tuple[Mutant, str]]:
 
 
 def explained(module: str) -> set[tuple[str, str, str]]:
-    """Give the function and the changed text of each mutant of a module that may survive."""
+    """Return the function and the changed text of each mutant of a module that may survive."""
     rows = tomllib.loads(EXPLAINED.read_text(encoding="utf-8")).get(module, [])
     return {(row["function"], row["was"], becomes) for row in rows for becomes in row["becomes"]}
 
 
 def report(module: str, outcomes: list[tuple[Mutant, str]], *, whole: bool) -> tuple[str, int]:
-    """Give a module's row of the table, and how many of its survivors, or of what explains them, should not be."""
-    may = explained(module)
+    """Return a module's row of the table, and the number of unexplained survivors and of obsolete explanations."""
+    permitted = explained(module)
     count = Counter(outcome for _, outcome in outcomes)
-    made = {(mutant.function, mutant.was, mutant.becomes) for mutant, _ in outcomes}
+    existing = {(mutant.function, mutant.was, mutant.becomes) for mutant, _ in outcomes}
     survived = [(mutant.function, mutant.was, mutant.becomes) for mutant, outcome in outcomes if outcome == "survived"]
-    surprising = [f"not explained: {module}, {' | '.join(key)}" for key in survived if key not in may]
+    surprising = [f"not explained: {module}, {' | '.join(key)}" for key in survived if key not in permitted]
     if whole:
-        surprising += [f"explained, and no mutant: {module}, {' | '.join(key)}" for key in may - made]
+        surprising += [f"explained, and no mutant: {module}, {' | '.join(key)}" for key in permitted - existing]
     for line in surprising:
         say(line)
     score = 100 * (len(outcomes) - len(survived)) / max(len(outcomes), 1)
-    figures = [len(outcomes), count["killed"], count["timed out"], len(survived), sum(key in may for key in survived)]
+    figures = [
+        len(outcomes),
+        count["killed"],
+        count["timed out"],
+        len(survived),
+        sum(key in permitted for key in survived),
+    ]
     return f"| {module} | {' | '.join(map(str, figures))} | {score:.1f} % |", len(surprising)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(TESTS)}; all if none is named")
-    parser.add_argument("--only", default="", metavar="TEXT", help="the mutants with this in 'function: changed line'")
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(TESTS)}; by default all")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only mutants with this in 'function: changed line'")
     arguments = parser.parse_args()
     modules = arguments.modules or list(TESTS)
     if unknown := set(modules) - set(TESTS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -68,18 +69,90 @@ def test_an_unreadable_file_is_left_out_and_logged(
     assert [reason in record.getMessage() for record in caplog.records] == [True]
 
 
-def test_a_corrupt_file_is_read_once_by_a_store_and_logged_by_every_list(
+def test_a_warning_keeps_type_and_text_of_an_error_without_errno(
+    store: StateStore, calls: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    class ProgramError(OSError):
+        pass
+
+    def fail(path: Any, *rest: Any, **more: Any) -> int:
+        if str(path).endswith("bad.json"):
+            raise ProgramError("out of order")
+        return os.open(path, *rest, **more)
+
+    for session_id in ("bad", "good"):
+        store.save_session(Session("u", session_id))
+    calls.open = fail
+    with caplog.at_level(logging.WARNING, "oxios_state"):
+        assert ids(fresh(store.base_path)) == ["good"]
+    assert ["ProgramError: out of order" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_a_corrupt_file_is_read_once_and_logged_once_by_a_store(
     base_of_two: Path, caplog: pytest.LogCaptureFixture, summary_file: Path, decoded: list[str]
 ) -> None:
     (base_of_two / "sessions" / "bad.json").write_bytes(b"{")
     for store in (fresh(base_of_two), fresh(base_of_two)):
         decoded.clear()
+        caplog.clear()
         for _ in range(2):
-            caplog.clear()
             assert len(store.list_sessions()) == 2
-            assert [record.message.count("bad.json: line 1") for record in caplog.records] == [1]
+        assert [record.message.count("bad.json: line 1") for record in caplog.records] == [1]
         assert decoded.count("bad") == 1
-    assert b"bad" not in summary_file.read_bytes()
+    assert b"bad.json" not in summary_file.read_bytes()
+
+
+BAD_FILES: dict[str, tuple[str, Any]] = {
+    "corrupt": ("bad", lambda path: path.write_bytes(b"{")),
+    "a name that is refused": ("b..d", lambda path: path.write_bytes(b"{}")),
+    "a pipe": ("bad", os.mkfifo),
+    "a link outside": ("bad", lambda path: path.symlink_to("/etc/passwd")),
+    "a link in a circle": ("bad", lambda path: path.symlink_to("bad.json")),
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX")
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_lists_searches_and_prunes_log_a_bad_file_once_for_each_of_its_states(
+    store: StateStore, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    name, make = BAD_FILES[kind]
+    path = store.base_path / "sessions" / f"{name}.json"
+    store.save_session(Session("u", "good"))
+    make(path)
+    for number in range(1, 3):
+        for _ in range(2):
+            assert ids(store) == ["good"]
+            assert (list(store.search_sessions("x")), store.prune(dry_run=True)) == ([], [])
+        assert len(caplog.messages) == number
+        assert name in caplog.messages[-1]
+        path.unlink()
+        assert ids(store) == ["good"]
+        make(path)
+    assert ids(StateStore(store.base_path)) == ["good"]  # another store
+    assert len(caplog.messages) == 3
+
+
+def test_a_bad_file_is_logged_again_when_its_content_changes(
+    store: StateStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.save_session(Session("u", "good"))
+    path = store.base_path / "sessions" / "bad.json"
+    for content in (b"{", b"{", b'{"id": "bad"}', b'{"id": "bad", "x": 1}', b"{"):
+        path.write_bytes(content)
+        assert ids(store) == ["good"]
+    assert len(caplog.messages) == 4
+
+
+def test_a_file_that_may_not_be_read_is_logged_once(nobody: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = StateStore(nobody, durable=False)
+    for session_id in ("bad", "good"):
+        store.save_session(Session("u", session_id))
+    (nobody / "sessions" / "bad.json").chmod(0)
+    for _ in range(2):
+        assert ids(store) == ["good"]
+        assert [hit.session_id for hit in store.search_sessions("x")] == []
+    assert ["Permission denied" in message for message in caplog.messages] == [True]
 
 
 def test_a_session_deleted_during_the_list_is_left_out(store: StateStore, caplog: pytest.LogCaptureFixture) -> None:
@@ -131,7 +204,7 @@ def test_a_summary_has_a_title(metadata: dict[str, Any], messages: list[str], ti
     assert summarise(session).title == title
 
 
-# What processes share.
+# The file shared between processes.
 
 
 def test_the_next_process_reads_only_changed_files(

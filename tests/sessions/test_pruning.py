@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from oxios_state import (
+    DurabilityError,
     InvalidNameError,
     LockTimeoutError,
     PruneConfig,
@@ -30,6 +32,7 @@ from oxios_state import (
 from oxios_state.sessions import pruning
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LOG = "oxios_state"
 ALL_RULES_OFF = PruneConfig(max_sessions=0, ttl_hours=0)
 
 
@@ -73,7 +76,8 @@ def test_confirm_is_called_once_with_all_sessions_and_without_a_lock(
         return True
 
     assert ids(store.prune(PruneConfig(1, 0), confirm=confirm)) == ["s0", "s1"]
-    assert events == [(["s0", "s1"], ["s2", "s1", "s0"]), "sessions", "sessions"]
+    assert events[0] == (["s0", "s1"], ["s2", "s1", "s0"])
+    assert set(events[1:]) == {"sessions"}  # the other thread's lock, and those of the prune
     assert ids(store.list_sessions()) == ["new", "s2"]
 
 
@@ -209,7 +213,7 @@ def test_an_interrupted_prune_syncs_what_it_removed(
     with pytest.raises(type(error)):
         store.prune()
     assert len(store.list_sessions()) == 2
-    assert synced[-1] == "sessions"
+    assert synced[-1:] == ["sessions"]
 
 
 def test_a_prune_holds_the_lock_for_ten_milliseconds_at_a_time(
@@ -313,6 +317,121 @@ def test_save_with_prune_prunes_if_the_throttle_allows(store: StateStore) -> Non
     assert ids(store.list_sessions()) == ["s5"]
 
 
+@pytest.mark.parametrize("config", [PruneConfig(), PruneConfig(max_sessions=1), PruneConfig(ttl_hours=1)])
+@pytest.mark.parametrize("throttle", [None, PruneThrottle(0)])
+def test_a_session_is_not_removed_by_the_call_that_saved_it(
+    store: StateStore, config: PruneConfig, throttle: PruneThrottle | None
+) -> None:
+    ahead = datetime.now(UTC) + timedelta(days=300)
+    for i in range(2):
+        store.save_session(Session("u", f"ahead{i}", created_at=ahead + timedelta(days=i)))
+    saved(store, "old", minutes=1)
+    removed = store.save_session_with_prune(Session("u", "imported", created_at=NOON), config, throttle)
+    if config.max_sessions == 1:
+        assert ids(removed) == ["old", "ahead0", "ahead1"]
+        assert ids(store.list_sessions()) == ["imported"]
+    else:
+        assert ids(removed) == ["old"]
+        assert ids(store.list_sessions()) == ["ahead1", "ahead0", "imported"]
+        assert ids(store.prune(config)) == ["imported"]  # another prune goes by its time
+
+
+def test_save_with_prune_returns_the_removed_sessions(store: StateStore) -> None:
+    saved(store, "old")
+    throttle = PruneThrottle(3600)
+    removed = store.save_session_with_prune(Session("u", "new"), PruneConfig(), throttle)
+    assert ids(removed) == ["old"]
+    assert type(removed) is SessionList
+    saved(store, "old")
+    throttled = store.save_session_with_prune(Session("u", "newer"), PruneConfig(), throttle)
+    assert throttled == []
+    assert type(throttled) is SessionList
+
+
+def test_save_with_prune_returns_the_sessions_that_were_removed_before_it_failed(
+    store: StateStore, calls: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b", "c"):
+        saved(store, name)
+    unlink = calls.unlink
+
+    def unlink_but_b(path: str | Path, **options: int) -> None:
+        if Path(path).stem == "b":
+            raise PermissionError(1, "Operation not permitted", str(path))
+        unlink(path, **options)
+
+    calls.unlink = unlink_but_b
+    assert ids(store.save_session_with_prune(Session("u", "new"), PruneConfig())) == ["c", "a"]
+    assert "the session is saved, but pruning failed" in caplog.text
+
+
+def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    return [message for name, message_level, message in caplog.record_tuples if (name, message_level) == (LOG, level)]
+
+
+def test_a_prune_logs_the_sessions_that_it_removed(store: StateStore, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, LOG)
+    for i in range(45):
+        saved(store, f"s{i:02}", minutes=i)
+    store.prune(PruneConfig(ttl_hours=1), dry_run=True)
+    assert messages(caplog, logging.INFO) == []
+    store.prune(PruneConfig(ttl_hours=1))
+    names = [f"'s{i:02}'" for i in range(45)]
+    start = f"sessions of {store.base_path} removed"
+    assert messages(caplog, logging.INFO) == [f"{start}: 45: {', '.join(names[:20])} and 25 more"]
+    rest = [message for message in messages(caplog, logging.DEBUG) if message.startswith("sessions of")]
+    assert rest == [f"{start} as well: {', '.join(some)}" for some in (names[20:40], names[40:])]
+    caplog.clear()
+    store.prune(PruneConfig(ttl_hours=1))  # removes nothing
+    assert messages(caplog, logging.INFO) == []
+
+
+def test_archiving_logs_the_archive_and_the_new_names(store: StateStore, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, LOG)
+    for expected in ("1: 's'", "1: 's' as 's.2'"):
+        saved(store, "s")
+        caplog.clear()
+        store.prune(PruneConfig(ttl_hours=1), archive="archive/old")
+        assert messages(caplog, logging.INFO) == [
+            f"sessions of {store.base_path} archived in 'archive/old': {expected}"
+        ]
+
+
+def test_a_prune_that_fails_logs_the_sessions_that_it_removed(
+    store: StateStore, calls: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, LOG)
+    saved(store, "s")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    calls.fsync = fail
+    with pytest.raises(DurabilityError):
+        store.prune(PruneConfig(ttl_hours=1))
+    assert messages(caplog, logging.INFO) == [f"sessions of {store.base_path} removed: 1: 's'"]
+
+
+def test_a_prune_counts_ages_from_the_time_that_it_is_called_with(store: StateStore) -> None:
+    for i in range(3):
+        saved(store, f"s{i}", minutes=i)
+    hour = PruneConfig(ttl_hours=1)
+    assert store.prune(hour, now=NOON + timedelta(hours=1)) == []
+    assert ids(store.prune(hour, now=NOON + timedelta(minutes=61), dry_run=True)) == ["s0"]
+    assert ids(store.prune(hour, now=NOON + timedelta(minutes=61.5))) == ["s0", "s1"]
+    local = (NOON + timedelta(minutes=63)).astimezone(timezone(timedelta(hours=9)))
+    assert ids(store.prune(hour, now=local)) == ["s2"]
+
+
+def test_a_prune_refuses_a_time_without_a_time_zone(store: StateStore) -> None:
+    saved(store, "s")
+    with pytest.raises(ValueError, match="now must have a time zone: datetime"):
+        store.prune(now=datetime(2026, 3, 1))  # noqa: DTZ001
+    with pytest.raises(TypeError, match="now must be datetime or None, not str"):
+        store.prune(now="2026-03-01")  # type: ignore[arg-type]
+    assert ids(store.list_sessions()) == ["s"]
+
+
 def test_a_failing_prune_after_a_save_is_logged(
     store: StateStore, calls: SimpleNamespace, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -320,7 +439,7 @@ def test_a_failing_prune_after_a_save_is_logged(
         raise OSError(errno.EIO, "Input/output error", str(path))
 
     calls.scandir = fail
-    store.save_session_with_prune(Session("u", "s"), PruneConfig())
+    assert store.save_session_with_prune(Session("u", "s"), PruneConfig()) == []
     assert store.load_session("s") is not None
     assert "the session is saved, but pruning failed" in caplog.text
     assert "Input/output error" in caplog.text

@@ -75,6 +75,7 @@ def test_update_saves_if_the_file_is_unchanged(store: StateStore) -> None:
         (lambda store: store.save_session(Session("other", "s")), "changed by another"),
         (lambda store: (store.base_path / "sessions/s.json").write_bytes(b"torn"), "changed by another"),
         (lambda store: store.delete_session("s"), "deleted"),
+        (lambda store: store.prune(now=datetime.max.replace(tzinfo=UTC)), "deleted"),
     ],
 )
 def test_update_refuses_a_stale_revision(store: StateStore, change: Any, reason: str) -> None:
@@ -84,6 +85,48 @@ def test_update_refuses_a_stale_revision(store: StateStore, change: Any, reason:
     with pytest.raises(SessionConflictError, match=f"not saved, it was {reason} since it was loaded: .*s.json"):
         store.update_session(session)
     assert {path: path.read_bytes() for path in (store.base_path / "sessions").iterdir()} == before
+
+
+def test_update_refuses_a_snapshot_that_is_older_than_the_last_save(store: StateStore) -> None:
+    """Another thread saves the session after its first attributes were copied for an update."""
+
+    class Interrupting(dict[str, Any]):
+        def items(self) -> Any:  # called when the metadata are copied
+            session.metadata = {}
+            session.set_active_seed("new")
+            store.update_session(session)
+            return super().items()
+
+    session = saved(store, "s")
+    session.metadata = {"key": Interrupting(a=[])}
+    with pytest.raises(SessionConflictError):
+        store.update_session(session)
+    loaded = store.load_session("s")
+    assert loaded is not None
+    assert loaded.active_seed_id == "new"
+    store.update_session(session)  # the object is that of the last save
+
+
+def test_the_work_on_a_session_that_was_pruned_meanwhile_can_be_saved(store: StateStore) -> None:
+    saved(store, "s")
+    cure = r"; the object still has its changes, and save_session\(session\) saves it again$"
+    with pytest.raises(SessionConflictError, match=cure), store.edit_session("s") as session:
+        session.add_user_message("work")
+        assert len(store.prune(now=datetime.max.replace(tzinfo=UTC))) == 1  # the lock is re-entrant in this thread
+    assert store.load_session("s") is None
+    store.update_session(attrs.evolve(session))  # only if there is none
+    with pytest.raises(SessionConflictError, match=r"already.*; load that one, or choose another id$"):
+        store.update_session(attrs.evolve(session))
+    session.add_user_message("more work")
+    store.save_session(session)
+    assert store.load_session("s") == session
+
+
+def test_a_conflict_with_a_change_says_to_load_the_session_again(store: StateStore) -> None:
+    session = saved(store, "s")
+    store.save_session(Session("other", "s"))
+    with pytest.raises(SessionConflictError, match=r"; load it again and repeat the change$"):
+        store.update_session(session)
 
 
 def test_update_refuses_a_new_session_of_an_existing_id(store: StateStore) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oxios_state import PruneConfig, PruneThrottle, SessionSummary, Timestamp
+from oxios_state import PruneConfig, PruneThrottle, SessionSummary, Timestamp, converter
 from oxios_state.sessions.retention import choose
 
 if TYPE_CHECKING:
@@ -45,6 +49,10 @@ def ids(
         ([1, 2, 3], PruneConfig(0, 0), []),
         ([1, 2, 300], PruneConfig(), ["300"]),
         ([1, 2, 300], PruneConfig(ttl_hours=0), []),
+        ([1, 2, 300], PruneConfig(max_sessions=0), []),
+        ([1, 2, 300, 400], PruneConfig(max_sessions=3), ["400"]),
+        ([1, 2, 300, 400], PruneConfig(3), ["400"]),
+        ([1, 2, 300], PruneConfig(ttl_hours=1), ["300", "2"]),
         ([1, 2, 3], PruneConfig(2, 0), ["3"]),
         ([1, 2, 3, 4], PruneConfig(1, 0), ["4", "3", "2"]),
         ([1, 2, 3], PruneConfig(3, 0), []),
@@ -83,6 +91,38 @@ def test_sessions_that_keep_accepts_stay_and_do_not_count() -> None:
     assert ids(summaries, PruneConfig(1, 0), lambda _: 0) == ["500", "400", "3", "2"]
 
 
+@pytest.mark.parametrize("config", [PruneConfig(1, 1), PruneConfig(1, 0), PruneConfig(0, 1), PruneConfig(1, 1000)])
+def test_the_latest_session_stays_whatever_its_time(config: PruneConfig) -> None:
+    chosen = choose(hourly(-9, 2, 500), config, NOON, latest="500")
+    assert [summary.id for summary in chosen] == (["2", "-9"] if config.max_sessions else ["2"])
+    assert choose(hourly(-9, 500), PruneConfig(), NOON, latest="another") == hourly(500)
+
+
+def test_more_than_a_hundred_sessions_stay_if_only_their_age_counts() -> None:
+    assert ids(hourly(*range(1, 150), 169), PruneConfig(ttl_hours=168)) == ["169"]
+
+
+def test_naming_one_rule_switches_the_other_off() -> None:
+    assert attrs.astuple(PruneConfig()) == (100, 168)
+    assert attrs.astuple(PruneConfig(298)) == attrs.astuple(PruneConfig(max_sessions=298)) == (298, 0)
+    assert attrs.astuple(PruneConfig(ttl_hours=24)) == (0, 24)
+    assert attrs.astuple(PruneConfig(298, 24)) == (298, 24)
+    assert attrs.astuple(PruneConfig(0)) == (0, 0)
+    assert PruneConfig(298) == PruneConfig(298, 0) != PruneConfig(298, 168)
+    assert repr(PruneConfig(ttl_hours=24)) == "PruneConfig(max_sessions=0, ttl_hours=24)"
+
+
+def test_rules_survive_copying_and_saving() -> None:
+    for config in (PruneConfig(), PruneConfig(5), PruneConfig(ttl_hours=1.5), PruneConfig(0, 0)):
+        assert copy.copy(config) == pickle.loads(pickle.dumps(config)) == attrs.evolve(config) == config
+        assert hash(copy.deepcopy(config)) == hash(config)
+        assert converter.structure(converter.unstructure(config), PruneConfig) == config
+    assert attrs.evolve(PruneConfig(), max_sessions=5) == PruneConfig(5, 168)
+    assert attrs.evolve(PruneConfig(5), ttl_hours=1) == PruneConfig(5, 1)
+    assert converter.structure({"max_sessions": 5}, PruneConfig) == PruneConfig(5)
+    assert converter.structure({}, PruneConfig) == PruneConfig()
+
+
 def test_choose_accepts_any_iterable_and_leaves_it_unchanged() -> None:
     summaries = hourly(1, 2, 3)
     before = list(summaries)
@@ -94,6 +134,9 @@ def test_choose_accepts_any_iterable_and_leaves_it_unchanged() -> None:
     ("rules", "text"),
     [
         ({"max_sessions": True}, "'max_sessions' must be int, not bool"),
+        ({"max_sessions": None}, "'max_sessions' must be int, not NoneType"),
+        ({"max_sessions": None, "ttl_hours": None}, "'max_sessions' must be int, not NoneType"),
+        ({"ttl_hours": None}, "'ttl_hours' must be int or float, not NoneType"),
         ({"max_sessions": 1.0}, "'max_sessions' must be int, not float"),
         ({"ttl_hours": True}, "'ttl_hours' must be int or float, not bool"),
         ({"ttl_hours": "1"}, "'ttl_hours' must be int or float, not str"),
@@ -201,6 +244,25 @@ def test_a_negative_cooldown_is_refused(cooldown: float | timedelta) -> None:
         PruneThrottle(cooldown)
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there are no such signals")
+def test_a_signal_handler_can_ask_the_throttle_that_it_interrupts() -> None:
+    handled: list[bool] = []
+
+    def interrupted_clock() -> float:
+        if not handled:
+            handled.append(False)
+            signal.raise_signal(signal.SIGUSR1)
+        return 0.0
+
+    throttle = PruneThrottle(10, clock=interrupted_clock)
+    before = signal.signal(signal.SIGUSR1, lambda *_: handled.append(throttle.should_prune()))
+    try:
+        assert not throttle.should_prune()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert handled == [False, True]
+
+
 def test_one_of_many_threads_prunes_per_cooldown() -> None:
     threads, rounds, clock = 64, 12, Clock()
 
@@ -221,3 +283,21 @@ def test_one_of_many_threads_prunes_per_cooldown() -> None:
         for _ in range(rounds):
             assert sum(pool.map(ask, range(threads))) == 1
             clock.time += 10
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, lambda throttle: pickle.loads(pickle.dumps(throttle))])
+def test_a_copy_of_a_throttle_starts_afresh(way: Callable[[PruneThrottle], PruneThrottle]) -> None:
+    throttle = PruneThrottle(timedelta(hours=1))
+    assert throttle.should_prune()
+    twin = way(throttle)
+    assert repr(twin) == repr(throttle) == "PruneThrottle(3600.0)"
+    assert twin.should_prune()
+    assert not twin.should_prune()
+    assert not throttle.should_prune()
+
+
+def test_a_copy_of_a_throttle_has_its_clock() -> None:
+    times = iter([0.0, 60.0])
+    twin = copy.copy(PruneThrottle(60, clock=times.__next__))
+    assert twin.should_prune()
+    assert twin.should_prune()

@@ -101,7 +101,7 @@ def test_a_change_through_an_alias_is_refused(
         path for path in before if ".oxios_state" not in path
     }
     assert {path: after[path] for path in before} == before
-    assert store.quarantined() == []
+    assert list(store.quarantine) == []
     assert not [path for path in after if path.endswith(".tmp")]
 
 
@@ -109,7 +109,7 @@ def test_a_refused_save_quarantines_nothing(store: StateStore) -> None:
     (store.base_path / "c/Foo.json").write_bytes(b"{")
     with pytest.raises(InvalidNameError, match=r"for 'Foo\.json'"):
         store.save_json("c", "foo", "new")
-    assert store.quarantined() == []
+    assert list(store.quarantine) == []
 
 
 def test_a_document_is_changed_and_deleted_by_its_own_name(store: StateStore) -> None:

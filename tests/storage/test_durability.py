@@ -107,9 +107,9 @@ def test_a_removal_is_synced_and_a_move_is_synced_at_its_target_first(
     moved = ("link", "3.json 3.json"), ("fsync", "archive"), ("unlink", "3.json"), ("fsync", "sessions")
     assert new_events() == expected(*moved)
     (tmp_path / "archive/x.json").write_bytes(b"{")
-    store.quarantine(store.check()[0])
+    store.quarantine.add(store.check()[0])
     new_events()
-    store.restore(store.quarantined()[0])
+    store.quarantine.restore(next(iter(store.quarantine)))
     restored = ("link", "content x.json"), ("fsync", "archive"), ("unlink", "content"), ("unlink", "reason.json")
     assert new_events() == expected(*restored, ("fsync", "quarantine"))
 

@@ -1,4 +1,4 @@
-"""Names: what is refused, what is allowed, and what Windows cannot hold."""
+"""Names: those that are refused, those that are allowed, and those that Windows cannot hold."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ REFUSED = [
     (".", r"'\.' is not a name"),
     (".oxios_state", r"begins with '\.oxios_state'"),
     (".oxios_state-2", r"begins with '\.oxios_state'"),
+    ("._a", r"begins with '\._', like the files that systems and editors make"),
+    (".#a", r"begins with '\.#', like the files that systems and editors make"),
     (".OXIOS_State", r"begins with '\.oxios_state'"),
     ("\ud800", "contains a lone surrogate"),
     ("a\udfffb", "contains a lone surrogate"),
@@ -46,6 +48,9 @@ ALLOWED = [
     "a",
     "A b",
     ".hidden",
+    "_a",
+    "#a",
+    "a._b",
     "a.b",
     "-",
     "~",
@@ -167,6 +172,7 @@ def test_other_names_are_allowed_on_windows(name: str, monkeypatch: pytest.Monke
     ("file_name", "expected"),
     [
         *[("a.json", True), ("b.md", True), ("a.b.json", True), (".a.md", True)],
+        *[("._a.json", False), (".#b.md", False), ("a.#b.md", True)],
         *[("c.txt", False), ("json", False), (".json", False), (".md", False), ("d.json.bak", False), ("e", False)],
     ],
 )

@@ -79,6 +79,8 @@ def test_mount_at_finds_the_mount_of_an_open_file(tmp_path: Path, monkeypatch: p
         monkeypatch.setattr(nfs, "_OPEN_FILES", str(tmp_path))
         (tmp_path / str(file.fileno())).write_text("pos:\t0\nflags:\t0100001\n")  # as some systems like Linux write it
         assert nfs.mount_at(file.fileno()) is None
+        monkeypatch.setattr(nfs, "_OPEN_FILES", str(tmp_path / "missing"))
+        assert nfs.mount_at(file.fileno()) is None
 
 
 @pytest.mark.parametrize(("kind", "times"), [("nfs4", 1), ("ext4", 0)])

@@ -12,7 +12,7 @@ import pytest
 
 from oxios_state import DurabilityError, InvalidNameError, PruneConfig, StateStore
 from oxios_state.storage import system
-from oxios_state.storage import tree as module
+from oxios_state.storage import tree as tree_module
 from oxios_state.storage.revisions import NO_FILE
 from oxios_state.storage.tree import Tree, naming
 
@@ -257,7 +257,7 @@ def test_remove_returns_whether_the_file_existed(tree: Tree) -> None:
         assert not directory.remove("a.json")
 
 
-@pytest.mark.skipif(not module._RELATIVE, reason="the system has no names relative to a directory")
+@pytest.mark.skipif(not tree_module._RELATIVE, reason="the system has no names relative to a directory")
 def test_remove_if_removes_a_file_of_the_same_identity_only(tree: Tree) -> None:
     (tree.base / "c").mkdir()
     for name in ("a.json", "b.json"):
@@ -275,7 +275,7 @@ def test_remove_if_removes_a_file_of_the_same_identity_only(tree: Tree) -> None:
 def test_remove_if_removes_nothing_without_names_relative_to_a_directory(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_RELATIVE", False)
+    monkeypatch.setattr(tree_module, "_RELATIVE", False)
     (tree.base / "c").mkdir()
     (tree.base / "c" / "a.json").touch()
     with tree.open("c") as directory:
@@ -291,7 +291,7 @@ def test_without_names_relative_to_a_directory_a_prune_removes_unchanged_session
         if change:
             session_file.write_bytes(session_file.read_bytes().replace(b"u1", b"u2"))
 
-    monkeypatch.setattr(module, "_RELATIVE", False)
+    monkeypatch.setattr(tree_module, "_RELATIVE", False)
     removed = store_of_one.prune(PruneConfig(max_sessions=0, ttl_hours=1), keep=keep)
     assert [summary.id for summary in removed] == ([] if change else ["s"])
     assert session_file.exists() is change

@@ -35,7 +35,7 @@ class Special(NamedTuple):
     head: bytes
     unit: bytes
     tail: bytes
-    found: str  # what loading it gives
+    found: str  # the result of loading it
     multiple: float  # of its size, how much memory loading, listing, checking and saving it may take
 
     def write(self, path: Path, size: int) -> None:
@@ -88,7 +88,7 @@ SPECIALS = {
 
 
 def peak() -> int:
-    """Give the most memory that this process had, in bytes."""
+    """Return the most memory that this process has had, in bytes."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss begins with that of the parent
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
@@ -135,7 +135,7 @@ def endure(name: str, engine: str, base: str, seconds: str) -> None:
 
 
 def exhaust(*, short: bool) -> int:
-    """Give the number of faults."""
+    """Run each file through both engines in processes of their own; return the number of faults."""
     faults = 0
     say("  file                            engine    size    found    memory; seconds to load, list, check and save")
     with tempfile.TemporaryDirectory() as base:

@@ -49,7 +49,7 @@ def plan(calls: list[Call]) -> Iterator[Fault]:
         where = f"{call.name} no. {call.number} ({call.target})"
         for error in [*ERRORS, *MORE_ERRORS.get(call.name, [])]:
             yield Fault(f"{error} in {where}", call, (f"{call.name}:error={error}:when={call.number}",))
-        # For locks what AppArmor and SELinux answer where locking is not allowed.
+        # For locks, the error of AppArmor and SELinux where locking is not allowed.
         error = "EACCES" if call.name == "flock" else "EIO"
         yield Fault(f"{error} from {where} on", call, (f"{call.name}:error={error}:when={call.number}+",))
         if "RANDOM.tmp" in call.target and call.name in {"write", "writev", "fsync", "rename", "flock"}:
@@ -64,7 +64,7 @@ def plan(calls: list[Call]) -> Iterator[Fault]:
 
 
 def judge(operation: Operation, fault: Fault, seen: Run, normal: Run) -> Iterator[str]:
-    """Say what is wrong with what was seen; *normal* is what is seen without a fault."""
+    """Yield the problems of a run under a fault; *normal* is the run without one."""
     outcome = seen.outcome
     if outcome is None:
         yield "it hangs"
@@ -85,7 +85,7 @@ def judge(operation: Operation, fault: Fault, seen: Run, normal: Run) -> Iterato
 
 
 def may_leave(fault: Fault) -> bool:
-    """Whether a temporary may stay for the next prune: it could not be removed, or not be locked."""
+    """Return whether a temporary file may stay for the next prune: it could not be removed or locked."""
     return (
         fault.call is not None
         and "RANDOM.tmp" in fault.call.target
@@ -97,7 +97,7 @@ def judge_files(operation: Operation, seen: Run, normal: Run) -> Iterator[str]:
     failed = seen.outcome is not None and seen.outcome.error is not None
     for path in sorted({*seen.before, *seen.after, *normal.after}):
         if path.endswith(".gitignore") and failed:
-            continue  # what counts is that the next save mends it
+            continue  # the next save repairs it
         if CACHE in path and path not in seen.after:
             continue  # never the truth
         if seen.after.get(path) not in (seen.before.get(path), normal.after.get(path)):
@@ -136,14 +136,14 @@ def judge_result(fault: Fault, seen: Run, normal: Run) -> Iterator[str]:
 
 
 def is_reported(seen: Run, normal: Run) -> bool:
-    """Whether what could not be done for one file was said: in the log, or by `check` as a problem."""
+    """Return whether the failure for one file was reported: in the log, or by `check` as a problem."""
     assert seen.outcome is not None
     assert normal.outcome is not None
     return seen.outcome.log != normal.outcome.log or "unreadable" in seen.outcome.result
 
 
 def is_needless(fault: Fault) -> bool:
-    """Whether no operation fails, or gives something else, for want of what fails: of times and of caches."""
+    """Return whether no operation depends on the call that fails: it concerns times or caches."""
     alone = not any(injection.endswith("+") for injection in fault.injections)
     return alone and fault.call is not None and (fault.call.name == "utimensat" or CACHE in fault.call.target)
 

@@ -1,4 +1,4 @@
-"""Whether threads ran at the same time: said in a torture's report, for its figures to be of what they seem to be."""
+"""Whether threads ran at the same time: a torture's report says so, as its figures depend on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sysconfig
 
 
 def state() -> str:
-    """Say whether there is a GIL, in words.
+    """Return whether there is a GIL, in words.
 
     Raises:
         RuntimeError: If it is on in a build that can do without: an extension, or the environment, has switched it on.

@@ -81,14 +81,14 @@ def number(literal: str) -> int | float:
 
 
 def moment(text: str) -> str:
-    """Give a timestamp in UTC with nine digits."""
+    """Return a timestamp in UTC with nine digits."""
     fraction = re.search(r"\.(\d+)", text)
     whole = datetime.fromisoformat(re.sub(r"\.\d+", "", text).upper()).astimezone(UTC)
     return f"{whole.isoformat()}.{(fraction[1] if fraction else '')[:9]:0<9}"
 
 
 def normalise(value: dict[str, Any], *moments: str, **defaults: Any) -> None:
-    """Have the keys that may be absent, the known keys in one order before all others, and timestamps in one form."""
+    """Add absent optional keys, put the known keys first in one order, and bring timestamps into one form."""
     for key in moments:
         value[key] = moment(value[key])
     known = {key: value.pop(key, defaults.get(key)) for key in sorted((value.keys() & KNOWN) | defaults.keys())}
@@ -98,7 +98,7 @@ def normalise(value: dict[str, Any], *moments: str, **defaults: Any) -> None:
 
 
 def meaning(raw: bytes, *, session: bool) -> str:
-    """Say what a document says, by the standard library alone: what loading and saving must not change."""
+    """Return the meaning of a document, which loading and saving must not change, by the standard library alone."""
     document = json.loads(raw, parse_int=number)
     if session:
         normalise(document, "created_at", "updated_at", **json.loads(ABSENT))
@@ -237,7 +237,7 @@ def exhaust(*, short: bool) -> None:
 
 
 def crowd(rng: random.Random) -> None:
-    """Have hostile files of all kinds, and what is no file, beside good sessions: these are listed and pruned."""
+    """Check that good sessions are listed and pruned beside hostile files and special files of all kinds."""
     raw = (KERNEL / "sessions" / "typical.json").read_bytes()
     with tempfile.TemporaryDirectory() as directory:
         base = Path(directory)
@@ -248,7 +248,7 @@ def crowd(rng: random.Random) -> None:
         bad = [base / "sessions" / f"bad-{number}.json" for number in range(500)]
         for path in bad:
             path.write_bytes(raw[: rng.randrange(len(raw))] + rng.choice(TOKENS))
-        make_exhausting(base / "sessions", 1000)  # with the id x, which none of them has for its name
+        make_exhausting(base / "sessions", 1000)  # with the id x, which is the name of none
         bad += (base / "sessions").glob("special-*")
         kinds: list[Callable[[Path], object]] = [os.mkfifo, os.mkdir, lambda path: path.symlink_to(path)]
         for number, make in enumerate(kinds):
@@ -271,7 +271,7 @@ def crowd(rng: random.Random) -> None:
 
 
 def spoil(rng: random.Random, seconds: float) -> None:
-    """Have hostile caches of summaries."""
+    """Try hostile caches of summaries."""
     for tester, raw, judge_cache in damage_caches(rng, seconds):
         try:
             with deadline(10):

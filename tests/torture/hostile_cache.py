@@ -61,7 +61,7 @@ class CacheTester:
         self.counts: Counter[str] = Counter()
 
     def judge(self, raw: bytes) -> Iterator[str]:
-        """Say what is wrong with what is listed when the cache is *raw*."""
+        """Yield the problems of the list when the cache file contains *raw*."""
         self.cache.write_bytes(raw)
         wanted = dict(self.truth)
         rows = rows_of(raw)
@@ -83,7 +83,7 @@ class CacheTester:
             yield "something is left"
 
     def judge_place(self, path: Path, make: Callable[[Path, Path], object], outside: Path) -> Iterator[str]:
-        """Say what is wrong with what is listed when something else is where the cache, or its directory, is."""
+        """Yield the problems of the list when something else is in place of the cache file or its directory."""
         before = sorted(outside.rglob("*"))
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         make(path, outside)
@@ -178,9 +178,9 @@ def hostile_caches(tester: CacheTester, rng: random.Random, seconds: float) -> I
 def damage_caches(
     rng: random.Random, seconds: float
 ) -> Iterator[tuple[CacheTester, bytes, Callable[[], Iterator[str]]]]:
-    """Give a judgement for each hostile cache, to be asked for."""
+    """Yield each hostile cache with a function that judges it."""
     ticks = revisions._TICK, revisions._COARSE_TICK
-    revisions._TICK = revisions._COARSE_TICK = -(2**62)  # what was written just now goes into the cache at once
+    revisions._TICK = revisions._COARSE_TICK = -(2**62)  # new files go into the cache at once
     try:
         with tempfile.TemporaryDirectory() as directory:
             outside = Path(directory, "outside")

@@ -60,7 +60,7 @@ class Call:
 
 @attrs.frozen
 class Fault:
-    """What goes wrong: calls that strace fails, or something real."""
+    """A fault: system calls that strace makes fail, or something real."""
 
     label: str
     call: Call | None = None
@@ -71,7 +71,7 @@ class Fault:
 
 @attrs.define
 class Outcome:
-    """What the child tells about its operation."""
+    """The child's report of its operation."""
 
     error: BaseException | None
     where: str
@@ -82,7 +82,7 @@ class Outcome:
 
 @attrs.frozen
 class Run:
-    """What is seen of an operation under a fault; documents have no times and no random names in them."""
+    """The observation of an operation under a fault; times and random names are masked in the documents."""
 
     base: str
     outcome: Outcome | None  # None if it hangs
@@ -183,7 +183,7 @@ def _child(base: Path, operation: Operation, fault: Fault, link: Connection) -> 
     handler.emit = lambda record: log.append(_plain(record.getMessage(), base))  # type: ignore[method-assign]
     logging.getLogger("oxios_state").addHandler(handler)
     logging.getLogger("oxios_state").propagate = False
-    # What is called is not to depend on how quick this is: whether a file is trusted, how long a prune holds a lock.
+    # The calls must not depend on the speed of the machine: whether a file is trusted, how long a prune holds a lock.
     revisions._TICK = revisions._COARSE_TICK = -(2**62)
     pruning._MAX_HOLD = PATIENCE
     store = StateStore(base, lock_timeout=PATIENCE / 2)
@@ -196,7 +196,7 @@ def _child(base: Path, operation: Operation, fault: Fault, link: Connection) -> 
     outcome = Outcome(None, "", "", log, 0)
     try:
         outcome.result = _plain(str(act()), base)
-    except BaseException as error:  # noqa: BLE001  what it is, is the question
+    except BaseException as error:  # noqa: BLE001  the report shows which it is
         outcome.error, outcome.where = error, " < ".join(_frames(error))
     undo()
     # From here on in a thread that strace does not see.
@@ -219,7 +219,7 @@ def _tell(store: StateStore, link: Connection, outcome: Outcome, descriptors: in
 
 
 def _frames(error: BaseException) -> list[str]:
-    """Say where in the library it, or what it hides, was raised: the innermost first."""
+    """Return where in the library the error, or the one that it hides, was raised: the innermost first."""
     found = [f for f in traceback.extract_tb(error.__traceback__) if "oxios_state/" in f.filename]
     hidden = error.__cause__ or error.__context__
     return (_frames(hidden) if hidden else []) or [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in found[::-1]]

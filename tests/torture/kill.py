@@ -1,9 +1,9 @@
-"""Kills: writers in several processes die by SIGKILL at random moments, and others carry on.
+"""Kills: writers in several processes die by SIGKILL at random moments, while others carry on.
 
     python tests/torture/kill.py [--seconds N]     how long; 60 by default
 
-Each message is unique, and is acknowledged in a log by one appending write once the call that saved it has returned.
-Every acknowledged message must be there exactly once, one in flight at the kill at most once; no reader sees a torn or
+Each message is unique, and one appending write to a log acknowledges it once the call that saved it has returned. Every
+acknowledged message must be there exactly once, and one in flight at the kill at most once; no reader sees a torn or
 missing session, or one that lost a message; no lock stays held; no temporary file outlives the next prune.
 """
 
@@ -37,7 +37,7 @@ DOCUMENTS = "counters"
 WRITERS = 4  # processes, every other one durable
 THREADS = 4  # in each
 READERS = 2  # threads
-LOCK_TIMEOUT = 10.0  # seconds: a lock that stays held shows as a time-out
+LOCK_TIMEOUT = 10.0  # seconds: a lock that stays held shows as a timeout
 PRUNE_EVERY = 2.0  # seconds
 NOTHING = PruneConfig(max_sessions=0, ttl_hours=0)  # removes temporary files only
 FORK = multiprocessing.get_context("fork")
@@ -81,11 +81,11 @@ class Logs:
         return total
 
 
-# The writers.
+# Writers
 
 
 def write(base: Path, logs: Logs, writer: int) -> None:
-    """Save messages from some threads until somebody kills this process."""
+    """Save messages from some threads until this process is killed."""
     store = StateStore(base, durable=bool(writer % 2), lock_timeout=LOCK_TIMEOUT)
 
     def work(thread: int) -> None:
@@ -94,7 +94,7 @@ def write(base: Path, logs: Logs, writer: int) -> None:
             for number in count(1):
                 save = chance.choice([edit, edit, update, overwrite, cache])
                 save(store, logs, f"w{writer}t{thread}", number, chance.choice(SESSIONS))
-        except Exception as error:  # noqa: BLE001  whatever it is, it must not be
+        except Exception as error:  # noqa: BLE001  any error breaks a promise
             logs.complain(f"writer: {type(error).__name__}: {error}")
 
     in_threads([partial(work, thread) for thread in range(THREADS)])
@@ -120,20 +120,20 @@ def update(store: StateStore, logs: Logs, author: str, number: int, session_id: 
             store.update_session(session)
         except SessionConflictError:
             if time.monotonic() - start > LOCK_TIMEOUT:
-                return  # the message was given up, and never acknowledged
+                return  # the message is given up, and was never acknowledged
             continue
         logs.acknowledge(session_id, f"{author}:{number}", 0)
         return
 
 
 def overwrite(store: StateStore, logs: Logs, author: str, number: int, _: str) -> None:
-    """Save the last number in a document that nobody else writes."""
+    """Save the last number in a document that no other thread writes."""
     store.save_json(DOCUMENTS, author, {"last": number, "padding": author * 500})
     logs.acknowledge(f"{DOCUMENTS}/{author}", str(number), 0)
 
 
 def cache(store: StateStore, logs: Logs, _author: str, _number: int, _session_id: str) -> None:
-    """List as a new process does, which reads the cache of summaries and writes it."""
+    """List as a new process does, which reads and writes the cache of summaries."""
     if {summary.id for summary in StateStore(store.base_path).list_sessions()} != set(SESSIONS):
         logs.complain("writer: not all are listed")
 
@@ -144,7 +144,7 @@ def in_threads(tasks: list[Callable[[], None]]) -> None:
             pool.submit(task)
 
 
-# The readers.
+# Readers
 
 
 class _Complaining(logging.Handler):
@@ -157,7 +157,7 @@ class _Complaining(logging.Handler):
 
 
 def read(base: Path, logs: Logs) -> None:
-    """Load and list until it is time to stop."""
+    """Load and list until the end of the test."""
     store = StateStore(base)
     logging.getLogger("oxios_state").addHandler(_Complaining(logs))
 
@@ -172,28 +172,28 @@ def read(base: Path, logs: Logs) -> None:
 
 
 def load(store: StateStore, logs: Logs) -> None:
-    seen: dict[str, list[str]] = {session_id: [] for session_id in SESSIONS}
+    previous: dict[str, list[str]] = {session_id: [] for session_id in SESSIONS}
     loads = 0
     while not logs.stop.exists():
         for session_id in SESSIONS:
             loads += 1
             session = store.load_session(session_id)
-            found = messages(session) if session else []
-            if session is None or found[: len(seen[session_id])] != seen[session_id]:
+            loaded = messages(session) if session else []
+            if session is None or loaded[: len(previous[session_id])] != previous[session_id]:
                 logs.complain(f"reader: {session_id} is {'not as it was, and longer' if session else 'missing'}")
-            seen[session_id] = found
+            previous[session_id] = loaded
     logs.count_read("sessions", loads)
 
 
 def list_all(store: StateStore, logs: Logs) -> None:
     lists = 0
-    seen = dict.fromkeys(SESSIONS, 0)
+    previous = dict.fromkeys(SESSIONS, 0)
     while not logs.stop.exists():
         lists += 1
         listed = {summary.id: summary.message_count for summary in store.list_sessions()}
-        if listed.keys() != seen.keys() or any(listed[key] < seen[key] for key in seen):
-            logs.complain(f"reader: the list has {listed} after {seen}")
-        seen = listed
+        if listed.keys() != previous.keys() or any(listed[key] < previous[key] for key in previous):
+            logs.complain(f"reader: the list has {listed} after {previous}")
+        previous = listed
     logs.count_read("lists", lists)
 
 
@@ -201,11 +201,11 @@ def messages(session: Session) -> list[str]:
     return [message.content for message in session.user_messages]
 
 
-# The killer.
+# Killing
 
 
 def kill(base: Path, logs: Logs, seconds: float) -> tuple[int, int, float]:
-    """Kill and replace writers, and prune; give the kills, the temporary files swept, and the longest prune."""
+    """Kill and replace writers, and prune; return the numbers of kills and temporaries swept, and the longest prune."""
     store = StateStore(base, durable=False, lock_timeout=LOCK_TIMEOUT)
     number = 0
     writers: list[BaseProcess] = []
@@ -221,7 +221,7 @@ def kill(base: Path, logs: Logs, seconds: float) -> tuple[int, int, float]:
         time.sleep(random.expovariate(15))
         kills += end_one(writers.pop(random.randrange(WRITERS)))
         if time.monotonic() - pruned > PRUNE_EVERY:
-            start, dead = time.monotonic(), killed(base)  # nobody dies while this prunes
+            start, dead = time.monotonic(), killed(base)  # no writer dies during this prune
             store.prune(NOTHING)
             pruned = time.monotonic()
             longest = max(longest, pruned - start)
@@ -232,7 +232,7 @@ def kill(base: Path, logs: Logs, seconds: float) -> tuple[int, int, float]:
 
 
 def end_one(writer: BaseProcess) -> int:
-    """Kill a writer, and say whether it lived."""
+    """Kill a writer, and return whether it was alive."""
     assert writer.pid is not None
     lived = writer.is_alive()
     os.kill(writer.pid, signal.SIGKILL)
@@ -245,10 +245,10 @@ def temporaries(base: Path) -> set[Path]:
 
 
 def killed(base: Path) -> set[Path]:
-    """Find the temporary files without a writer: those that nobody locks, and not just since they are that new."""
+    """Return the temporary files of dead writers: unlocked, and too old to be about to be locked."""
     time.sleep(0.05)
     young = time.time() - 0.05
-    found = set()
+    dead = set()
     for path in temporaries(base):
         with suppress(FileNotFoundError), open(path, "rb") as file:
             try:
@@ -256,28 +256,28 @@ def killed(base: Path) -> set[Path]:
             except BlockingIOError:
                 continue
             if os.fstat(file.fileno()).st_ctime < young:
-                found.add(path)
-    return found
+                dead.add(path)
+    return dead
 
 
-# What must hold in the end.
+# Checks at the end
 
 
 def verify(base: Path, logs: Logs, kills: int) -> tuple[int, int]:
-    """Look at everything; give how many messages are there, and how many of them were in flight at a kill."""
+    """Check all documents; return the number of messages, and of those in flight at a kill."""
     store = StateStore(base, durable=False, lock_timeout=1)
     acknowledged: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for place, message, _ in logs.acknowledged():
         acknowledged[place][message] += 1
-    there = in_flight = 0
+    total = in_flight = 0
     for session_id in SESSIONS:
         session = store.load_session(session_id)
-        found = Counter(messages(session) if session else [])
-        there += found.total()
-        in_flight += len(found.keys() - acknowledged[session_id].keys())
-        if lost := acknowledged[session_id].keys() - found.keys():
+        stored = Counter(messages(session) if session else [])
+        total += stored.total()
+        in_flight += len(stored.keys() - acknowledged[session_id].keys())
+        if lost := acknowledged[session_id].keys() - stored.keys():
             logs.complain(f"{len(lost)} acknowledged messages are lost in {session_id}: {sorted(lost)[:5]}")
-        if twice := [message for message, times in found.items() if times > 1]:
+        if twice := [message for message, times in stored.items() if times > 1]:
             logs.complain(f"{len(twice)} messages are there more than once in {session_id}: {twice[:5]}")
     for place in [place for place in acknowledged if place.startswith(DOCUMENTS)]:
         document = store.load_json(DOCUMENTS, place.partition("/")[2])
@@ -286,11 +286,11 @@ def verify(base: Path, logs: Logs, kills: int) -> tuple[int, int]:
     if in_flight > kills * THREADS:
         logs.complain(f"{in_flight} messages are there without an acknowledgement, after {kills} kills")
     for category in ("sessions", DOCUMENTS):
-        with store.lock(category):  # or it times out
+        with store.lock(category):  # a lock still held would time out
             pass
     for problem in store.check():
         logs.complain(f"check: {problem}")
-    return there, in_flight
+    return total, in_flight
 
 
 def main() -> int:
@@ -313,12 +313,12 @@ def main() -> int:
         store.prune(NOTHING)
         if outlived := temporaries(base):
             logs.complain(f"outlived the last prune: {sorted(map(str, outlived))}")
-        there, in_flight = verify(base, logs, kills)
+        total, in_flight = verify(base, logs, kills)
         saved, reads = logs.acknowledged(), logs.reads()
         sessions = sum(not place.startswith(DOCUMENTS) for place, _, _ in saved)
         print(gil.state())
         print(f"{kills} kills in {seconds:g} s of {WRITERS} processes with {THREADS} threads each, every other durable")
-        print(f"{sessions} messages and {len(saved) - sessions} documents acknowledged; {there} messages are there,")
+        print(f"{sessions} messages and {len(saved) - sessions} documents acknowledged; {total} messages are there,")
         print(f"  {in_flight} of them in flight when their writer was killed")
         print(f"{reads['sessions']} sessions and {reads['lists']} lists read, {READERS} threads each")
         print(f"longest wait for a lock {max((wait for _, _, wait in saved), default=0) * 1e3:.0f} ms")

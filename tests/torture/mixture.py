@@ -1,8 +1,8 @@
-"""A mixture: many threads share one store, and each does now this and now that. No error, and no edit lost.
+"""A mixture of operations: many threads share one store and call it in random order. No error, and no edit lost.
 
     python tests/torture/mixture.py [--seconds N] [--threads N]     30 and 64 by default
 
-The sessions are few, so that the threads meet, and so is the memory that may keep them, so that they come and go there.
+There are few sessions, so that the threads meet, and the session cache is small, so that sessions come and go in it.
 The exit status is 1 if a promise was broken.
 """
 
@@ -59,8 +59,8 @@ class Mixer:
         self.edits: Counter[str] = Counter()
 
     def go_on(self, seconds: float) -> None:
-        """Do one thing after the other until the time is up."""
-        things: list[Callable[[str], object]] = [
+        """Call one operation after another until the time is up."""
+        operations: list[Callable[[str], object]] = [
             self.edit,
             self.edit,
             self.update,
@@ -75,15 +75,15 @@ class Mixer:
         ]
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self.chance.choice(things)(self.chance.choice(SESSIONS))
+            self.chance.choice(operations)(self.chance.choice(SESSIONS))
             self.calls += 1
 
     def list(self, _: str) -> None:
-        """List, in which each is once."""
+        """List; each session is there once."""
         assert sorted(summary.id for summary in self.store.list_sessions()) == SESSIONS
 
     def change(self, session: Session) -> None:
-        """Add a turn, or take all away, and count."""
+        """Add a turn and count it; remove all turns of a long session first."""
         if len(session.user_messages) >= LONGEST:
             for records in (session.user_messages, session.agent_responses, session.trajectory_steps):
                 records.clear()
@@ -99,7 +99,7 @@ class Mixer:
         self.edits[session_id] += 1
 
     def update(self, session_id: str) -> None:
-        """Change a session without the lock, unless another was quicker."""
+        """Change a session without the lock, unless another thread was faster."""
         with suppress(SessionConflictError):
             session = self.store.get_or_create_session("user", session_id)
             self.change(session)
@@ -107,7 +107,7 @@ class Mixer:
             self.edits[session_id] += 1
 
     def read(self, session_id: str) -> None:
-        """Load a session, and look at all of it."""
+        """Load a session, and use all of it."""
         session = self.store.get_or_create_session("user", session_id)
         assert len(session.user_messages) == len(session.trajectory_steps) == len(session.agent_responses)
         assert pickle.loads(pickle.dumps(session)) == copy.deepcopy(session) == session
@@ -120,13 +120,13 @@ class Mixer:
         assert self.store.load_json("typed", name, Typed) == Typed(1, {"a"})
 
     def prune(self, _: str) -> None:
-        """Prune, where nothing is to go."""
+        """Prune with nothing to remove."""
         if self.throttle.should_prune():
             assert self.store.prune(PruneConfig(max_sessions=len(SESSIONS))) == []
 
 
 def main() -> None:
-    """Mix, and count."""
+    """Run the mixture, and compare the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--threads", type=int, default=64)
@@ -144,7 +144,7 @@ def main() -> None:
             together.wait()
             try:
                 mixer.go_on(options.seconds)
-            except Exception:  # noqa: BLE001  whatever it is, it must not be
+            except Exception:  # noqa: BLE001  any error breaks a promise
                 errors.append(traceback.format_exc())
 
         threads = [threading.Thread(target=run, args=[mixer]) for mixer in mixers]
@@ -152,17 +152,17 @@ def main() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        made = sum((mixer.edits for mixer in mixers), Counter[str]())
+        edits = sum((mixer.edits for mixer in mixers), Counter[str]())
         fresh = StateStore(base)
         counted = {session_id: fresh.get_or_create_session("user", session_id) for session_id in SESSIONS}
         errors += map(str, fresh.check())
-        there = sum(session.get_metadata("count", {"of": [0]})["of"][0] for session in counted.values())
+        stored = sum(session.get_metadata("count", {"of": [0]})["of"][0] for session in counted.values())
     print(*errors[:3], sep="\n", end="")
     print(
         f"{options.threads} threads: {sum(mixer.calls for mixer in mixers)} calls, {len(errors)} errors; "
-        f"{made.total()} edits, {made.total() - there} lost; {gil.state()}"
+        f"{edits.total()} edits, {edits.total() - stored} lost; {gil.state()}"
     )
-    sys.exit(bool(errors) or made.total() != there)
+    sys.exit(bool(errors) or edits.total() != stored)
 
 
 if __name__ == "__main__":

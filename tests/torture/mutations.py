@@ -34,7 +34,7 @@ def nodes(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def restructure(raw: bytes, rng: random.Random) -> bytes:
-    """Replace, remove or repeat a value, if *raw* can be read."""
+    """Replace, remove or repeat a value, if *raw* is valid JSON."""
     try:
         document = json.loads(raw)
         container, key = rng.choice(list(nodes(document)))

@@ -1,4 +1,4 @@
-"""The public operations that `faults.py` fails, and the store that they work on."""
+"""The public operations in which `faults.py` injects faults, and the store that they work on."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Operation:
     """One operation.
 
     Attributes:
-        name: What it is.
-        prepare: Gives, without doing it yet, what is to be done.
+        name: Its name in the report.
+        prepare: Prepares the operation, and returns it as a function.
         atomic: Whether a failure leaves the documents as they were, unless it is a `DurabilityError`.
-        keeps_all: Whether all that was there must still be somewhere, whatever fails.
-        replaces: The document whose old content may go all the same.
-        fresh: Whether the store's directory is not there yet.
+        keeps_all: Whether every content must still be in some file, whatever fails.
+        replaces: The document whose old content may be lost all the same.
+        fresh: Whether the store's directory is still missing.
     """
 
     name: str
@@ -91,22 +91,28 @@ def _lock(store: StateStore) -> ACT:
 
 def _quarantine(store: StateStore) -> ACT:
     problem = next(problem for problem in store.check() if problem.path.name == "broken.json")
-    return lambda: getattr(store.quarantine(problem), "content", None)
+    return lambda: getattr(store.quarantine.add(problem), "content", None)
 
 
 def _restore(store: StateStore) -> ACT:
     _quarantine(store)()
-    (entry,) = store.quarantined()
-    return lambda: store.restore(entry)
+    (entry,) = store.quarantine
+    return lambda: store.quarantine.restore(entry)
 
 
 def _quarantined(store: StateStore) -> ACT:
     _quarantine(store)()
-    return lambda: [entry.path for entry in store.quarantined()]
+    return lambda: [entry.path for entry in store.quarantine]
+
+
+def _discard(store: StateStore) -> ACT:
+    _quarantine(store)()
+    (entry,) = store.quarantine
+    return lambda: store.quarantine.discard(entry)
 
 
 def _orphaned(store: StateStore) -> ACT:
-    # Not of the library's own kind, which is looked for afterwards, but the kernel's, and an hour old.
+    # Of the kernel's kind, and an hour old: `faults.py` checks for temporaries of the library's own kind.
     path = store.base_path / "config" / "a.json.1.00000000-0000-0000-0000-000000000000.tmp"
     path.write_bytes(b"orphan")
     os.utime(path, (1, 1))
@@ -204,4 +210,5 @@ OPERATIONS = [
     Operation("quarantine", _quarantine, atomic=False),
     Operation("quarantined", _quarantined),
     Operation("restore", _restore, atomic=False),
+    Operation("discard", _discard, atomic=False, keeps_all=False),
 ]

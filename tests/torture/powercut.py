@@ -89,7 +89,7 @@ def examine(job: Job, scratch: Path) -> Json:
 
 
 def _acknowledged(disk: Disk, calls: list[Call], after: State) -> Iterator[State]:
-    """Give what there was at each acknowledgement, and see that the model knows what the program did."""
+    """Yield the documents at each acknowledgement, and check that the model agrees with the program."""
     for call in calls:
         disk.apply(call)
         if call.name == "mark":
@@ -131,7 +131,7 @@ def _look(subject: Subject, state: State, root: Path, wanted: Documents) -> tupl
     try:
         found = subject.read(root)
         problems += subject.problems(root, found, wanted)
-    except Exception as error:  # noqa: BLE001  # whatever a store raises says what is wrong with it
+    except Exception as error:  # noqa: BLE001  # any error of a store is a finding
         problems.append(f"{'unreadable' if found is None else 'raises'} ({type(error).__name__})")
     shutil.rmtree(root)
     return found, problems

@@ -1,4 +1,4 @@
-"""What a file system may hold after a power cut.
+"""Model of the states that a power cut may leave on a file system.
 
 A `Disk` follows the system calls of a program, and gives after each the states that may be found when the power goes
 there. What POSIX promises is little: what was fsynced is there, and a rename is there or not.
@@ -29,11 +29,11 @@ State = tuple[tuple[str, str, bytes | None], ...]
 
 
 class Rule(NamedTuple):
-    """What a file system promises beyond POSIX."""
+    """The promises of a file system beyond POSIX."""
 
     name: str
     keeps: str
-    data_first: bool = False  # what a kept rename or link names is whole
+    data_first: bool = False  # the file of a kept rename or link is whole
     only_replacing: bool = False  # but only if it takes the place of another file
     in_order: bool = False  # names are kept in the order of their changes, as a journal does
 
@@ -51,7 +51,7 @@ class _File:
     pending: list[tuple[int, int, bytes | None]] = field(default_factory=list)  # when, where; None truncates there
 
     def variants(self, whole_before: int) -> list[bytes]:
-        """What it may hold, if all that was written before that moment is there."""
+        """The contents that the file may have if everything written before that moment is on the disk."""
         contents = [self.durable]
         for when, offset, data in self.pending:
             kept = [_written(content, offset, data) for content in contents]
@@ -86,7 +86,7 @@ class _Change(NamedTuple):
 
 
 class Disk:
-    """What a program's calls leave on a disk.
+    """The disk after a program's calls.
 
     Args:
         root: The directory, as it was before the program ran: all of that lasts.
@@ -124,11 +124,11 @@ class Disk:
         return bool(step(call)) if step else False
 
     def live(self) -> State:
-        """What the program itself sees."""
+        """The state that the program itself sees."""
         return next(self._trees(self._live, dict.fromkeys(self._files, 1 << 62)))
 
     def states(self) -> Iterator[State]:
-        """Give each state that a power cut may leave now; some more than once."""
+        """Yield each state that a power cut may leave now, some more than once."""
         for kept in self._choices():
             entries = {directory: dict(names) for directory, names in self._durable.items()}
             whole: dict[int, int] = {}
@@ -161,7 +161,7 @@ class Disk:
             yield tuple(sorted([*made, *((path, first[inode], held[inode]) for path, inode in found)]))
 
     def _find(self, path: str) -> tuple[int, str, int | None]:
-        """Give the directory, the name in it, and the inode, if there is one."""
+        """Return the directory, the name in it, and the inode if the name exists."""
         if path == self._root:
             return -1, "", self._top
         if not path.startswith(f"{self._root}/"):

@@ -1,4 +1,4 @@
-"""Faults to put into the library; a power cut must reveal each."""
+"""Faults in the library that a power cut must reveal."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 
 class Mutant(NamedTuple):
-    scenario: str  # reveals it
+    scenario: str  # the scenario that reveals it
     module: str
     old: str
     new: str
-    without: str = ""  # also removed
+    without: str = ""  # text that is also removed
 
 
 _SYNC_FILE = "            os.fsync(self._descriptor)  # once"
@@ -20,9 +20,9 @@ _SYNC_MADE = "                    sync_directory(path.parent)"
 _REPLACE = "                _replace(self._temporary, self._path)"
 _SYNC_SAVED = '        self._tree.sync(self._path.parent, f"{self._path.name} is saved")'
 _TEMPORARY = 'f"{OWN_PREFIX}.{self._token.hex()}.tmp"'
-_MOVE = "        linked = _link(path, target)\n        if not linked:"
+_MOVE = "        linked = link(path, target)\n        if not linked:"
 _SYNC_MOVED = '        self.sync(target.parent, f"{target.name} is there")\n'
-_MOVE_IN = "                self._tree.move(path, entry.content)\n"
+_MOVE_IN = "                move(self._tree, path, entry.content)\n"
 
 MUTANTS = {
     "no fsync of the file": Mutant("saves", "storage/atomic_write", _SYNC_FILE, "            pass  #"),
@@ -125,6 +125,6 @@ def source_with(name: str, package: Path) -> str:
 
 
 def put_in(name: str, package: Path, target: Path) -> None:
-    """Copy the package below *target*, with the fault in it."""
+    """Copy the package into *target*, with the fault in it."""
     copy = Path(shutil.copytree(package, target / package.name, ignore=shutil.ignore_patterns("__pycache__")))
     (copy / f"{MUTANTS[name].module}.py").write_text(source_with(name, package), encoding="utf-8")

@@ -42,7 +42,7 @@ class Peer:
         return {} if text is None else {"the document": text.encode()}
 
     def problems(self, root: Path, found: object, wanted: object) -> Iterator[str]:
-        """Say whether it works on."""
+        """Yield the problems of going on after the cut."""
         del found, wanted
         self.put(root, _LATER)
         if self.get(root) != _LATER:

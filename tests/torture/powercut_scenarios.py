@@ -1,4 +1,4 @@
-"""What is done to a store before the power goes, and what must be found when it is back.
+"""Scenarios: what a program does to a store before a power cut, and what must be there afterwards.
 
 A scenario prepares a directory and then works on it; each of its steps ends with a yield, which acknowledges it.
 """
@@ -19,9 +19,7 @@ from oxios_state.model.summary import summarise
 from oxios_state.sessions import index
 from oxios_state.storage import revisions
 
-revisions._TICK = revisions._COARSE_TICK = -(
-    2**62
-)  # what was written just now goes into the cache of summaries at once
+revisions._TICK = revisions._COARSE_TICK = -(2**62)  # new files go into the cache of summaries at once
 
 Documents = dict[str, bytes]
 _BAD = {"sessions/bad"}  # corrupt from the beginning, in some scenarios
@@ -31,7 +29,7 @@ _CATEGORIES = ("archive/sessions", "config", "memory/knowledge", "notes", "sessi
 class Scenario(NamedTuple):
     prepare: Callable[[StateStore], None]
     work: Callable[[StateStore], Iterator[None]]
-    repeatable: bool = True  # to do it all again after the cut gives what it would have given without one
+    repeatable: bool = True  # doing it all again after the cut has the same result as without one
     moves: bool = False  # files from one directory to another: nothing but syncs keeps them, whatever comes first
 
 
@@ -126,7 +124,7 @@ def _corrupt(store: StateStore) -> None:
 
 def _quarantine(store: StateStore) -> Iterator[None]:
     (problem,) = store.check()
-    assert store.quarantine(problem)
+    assert store.quarantine.add(problem)
     yield
 
 
@@ -136,8 +134,8 @@ def _quarantined(store: StateStore) -> None:
 
 
 def _restore(store: StateStore) -> Iterator[None]:
-    (entry,) = store.quarantined()
-    store.restore(entry)
+    (entry,) = store.quarantine
+    store.quarantine.restore(entry)
     yield
 
 
@@ -225,12 +223,12 @@ class Library:
                         path = path.with_suffix(".md")
                         assert store.load_markdown(category, name) is not None
                 found[f"{category}/{name}"] = path.read_bytes()
-        for entry in store.quarantined():
+        for entry in store.quarantine:
             found[f"quarantined {entry.path.name}"] = entry.content.read_bytes()
         return found
 
     def problems(self, root: Path, found: Documents, wanted: Documents) -> Iterator[str]:
-        """Say what is wrong with the store as a whole, and whether it works on."""
+        """Yield the problems of the store as a whole, and of going on with it."""
         store = StateStore(root / "state", durable=False)
         _put_in_cache(store)
         listed = {f"sessions/{summary.id}" for summary in store.list_sessions()}

@@ -19,7 +19,7 @@ class Call(NamedTuple):
     arguments: str
     paths: list[str]  # each joined to the directory that it is relative to
     data: bytes  # the last string; of `writev`, all together
-    descriptor: int  # the first; -1 if there is none
+    descriptor: int  # the first; -1 without one
     result: int
 
 

@@ -18,6 +18,7 @@ from oxios_state import (
     Problem,
     PruneConfig,
     PruneThrottle,
+    Quarantined,
     RunningStep,
     SearchHit,
     Session,
@@ -164,12 +165,28 @@ assert_type(session.trajectory[0].tool_args, Any)
 
 assert_type(store.prune(), SessionList)
 store.prune(PruneConfig(10, ttl_hours=1.5), dry_run=True, keep=lambda summary: summary.title == "x", archive="old")
+store.prune(confirm=lambda sessions: assert_type(sessions, SessionList)[0].title == "x")
+store.prune(confirm=True)  # type: ignore[arg-type]
 store.prune(PruneConfig(), True)  # type: ignore[call-arg]  # noqa: FBT003
 throttle = PruneThrottle(60)
 PruneThrottle(timedelta(minutes=1))
 assert_type(throttle.should_prune(), bool)
-store.save_session_with_prune(session, PruneConfig(), throttle)
-store.save_session_with_prune(session, PruneConfig())
+store.prune(PruneConfig(ttl_hours=1.5), now=datetime.now(UTC))
+assert_type(PruneConfig().max_sessions, int)
+assert_type(store.save_session_with_prune(session, PruneConfig(), throttle), SessionList)
+store.save_session_with_prune(session, PruneConfig(5))
+
+# Maintenance.
+
+for problem in store.check():
+    assert_type(problem.remedy, str)
+    assert_type(store.quarantine.add(problem), Quarantined | None)
+for entry in store.quarantine:
+    assert_type(entry, Quarantined)
+    store.quarantine.restore(entry)
+    assert_type(store.quarantine.discard(entry), bool)
+assert_type(len(store.quarantine), int)
+assert_type(store.sweep(), list[Path])
 
 # Errors and timestamps.
 
