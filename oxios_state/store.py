@@ -368,14 +368,16 @@ class StateStore:
                 under the first.
             updated_after: Only the sessions last changed at this time or later: a `datetime`, a `date`, or a text with
                 a year such as ``2026-03-01``, ``1 March 2026, 10:00`` or ``March 2026``, which means its beginning.
-                Without a time zone, local time is assumed.
+                Without a time zone, local time is assumed. A local time that the clock skipped means the moment of the
+                change. Of one that occurs twice, a datetime means the first, or with ``fold=1`` the second.
             updated_before: Only the sessions last changed before this time.
             limit: The maximum number of sessions.
             progress: Wraps the list of files, to show progress: a callable such as ``tqdm.tqdm``.
 
         Raises:
             TypeError: If an argument has another type.
-            ValueError: If a text is not understood as a date, or could mean several; or *limit* is negative.
+            ValueError: If a text is not understood as a date, could mean several, or is a local time that occurs twice;
+                or *limit* is negative.
         """
         conditions = user_id, project_id, updated_after, updated_before
         return self._sessions.summaries(conditions, limit, progress)
@@ -394,10 +396,11 @@ class StateStore:
     ) -> "Iterator[SearchHit]":
         """Search what was said and done, in all sessions or in some, the latest first.
 
-        Messages, responses, and the arguments (strings and whole numbers) and outputs of tool calls are searched.
-        Case is ignored, as by `str.casefold`. Each text that contains *text* yields one hit, in the order of the
-        session's turns, as soon as it is found: stop iterating when you have enough. No lock is held meanwhile, and
-        each file is read once, when it is its turn.
+        Titles (``title`` in the metadata), messages, responses, and the names, arguments (strings and whole numbers)
+        and outputs of tool calls are searched. Case is ignored, as by `str.casefold`, and so is canonical
+        normalisation: ``é`` is the same as one character and as a letter with an accent. Each text that contains
+        *text* yields one hit, as soon as it is found: the title first, then in the order of the session's turns. Stop
+        iterating when you have enough. No lock is held meanwhile, and each file is read once, when it is its turn.
 
         A file that cannot be read is left out, with a warning in the log ``oxios_state`` that names it and the reason.
 

@@ -287,3 +287,18 @@ def store(tmp_path: Path) -> StateStore:
 def all_below() -> Callable[[Path], dict[str, bytes | None]]:
     """A function that returns each path below a directory, and the content of each file."""
     return lambda directory: {str(path): path.read_bytes() if path.is_file() else None for path in directory.rglob("*")}
+
+
+@pytest.fixture
+def set_time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """A function that sets the local time zone, in the form of POSIX, until the end of the test."""
+    if not hasattr(time, "tzset"):
+        pytest.skip("the local time zone cannot be set here")
+
+    def set_time_zone(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield set_time_zone
+    monkeypatch.undo()
+    time.tzset()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import attrs
 from filelock import lock_descriptor, unlock_descriptor
 
-from oxios_state.errors import InvalidNameError
+from oxios_state.errors import InvalidNameError, describe, reason_of
 from oxios_state.maintenance.probe_process import PROGRAM, NotTriedError, OtherProcess
 from oxios_state.maintenance.problems import Finding
 from oxios_state.storage import nfs, revisions, system
@@ -107,7 +107,7 @@ def probe(tree: Tree, operations: Operations | None = None) -> list[Finding]:
         try:
             directory = stack.enter_context(_scratch_directory(tree))
         except (OSError, InvalidNameError) as error:
-            return [Finding("directory", holds=False, detail=f"nothing can be created in it: {error}")]
+            return [Finding("directory", holds=False, detail=f"nothing can be created in it: {describe(error)}")]
         return list(_Probe(directory, operations or Operations(), stack).run())
 
 
@@ -275,7 +275,9 @@ class _Probe:
             try:
                 self._create(name)
             except (OSError, UnicodeEncodeError) as error:
-                faults.append(f"no file can be named {name!a} ({getattr(error, 'strerror', error)})")
+                faults.append(
+                    f"no file can be named {name!a} ({reason_of(error) if isinstance(error, OSError) else error})"
+                )
                 continue
             if self._operations.exists(self._path(twin)):
                 faults.append(f"{name!a} and {twin!a} are one file, not two documents")
@@ -299,7 +301,7 @@ class _Probe:
             self._operations.link(path, self._path("link"))
         except OSError as error:
             risk = "a power cut may lose a file while it is archived or quarantined"
-            return None, f"there are none ({error.strerror}): {risk}"
+            return None, f"there are none ({reason_of(error)}): {risk}"
         return True, "a file that is archived or quarantined is in one of the two places at any time"
 
     def _check_times(self) -> tuple[bool | None, str]:
@@ -334,7 +336,7 @@ def _try(what: str, trial: Trial) -> Finding:
     except NotTriedError as error:
         return Finding(what, holds=None, detail=f"not tried: {error}")
     except OSError as error:
-        return Finding(what, holds=False, detail=f"the trial failed: {error.strerror or error}")
+        return Finding(what, holds=False, detail=f"the trial failed: {reason_of(error)}")
     return Finding(what, holds, detail)
 
 

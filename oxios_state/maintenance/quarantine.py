@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from oxios_state.codec import json_text
-from oxios_state.errors import CorruptStateError
+from oxios_state.errors import CorruptStateError, describe
 from oxios_state.maintenance import check
 from oxios_state.maintenance.problems import Problem, Quarantined
 from oxios_state.maintenance.reports import Reports
@@ -86,7 +86,7 @@ class QuarantineDirectory:
             except (CorruptStateError, OSError) as error:
                 state = str(error), reads.identity(reason)
                 bad.add((name, state))
-                self._reports.warn(name, state, "left out of the list of quarantined files: %s", error)
+                self._reports.warn(name, state, "left out of the list of quarantined files: %s", describe(error))
         self._reports.keep(bad)
         return entries
 
@@ -191,8 +191,8 @@ class QuarantineDirectory:
                     self._discard(entry)
                 raise
         except OSError as error:  # not re-raised as it is: a DurabilityError would say that the document is saved
-            why = f"its old content cannot be copied to quarantine: {error.strerror}"
-            raise OSError(error.errno, why, error.filename) from error
+            why = f"its old content cannot be copied to quarantine: {error.strerror or describe(error)}"
+            raise (OSError(why) if error.errno is None else OSError(error.errno, why, error.filename)) from error
         return entry
 
     def _has_copy(self, path: Path, content: bytes) -> bool:

@@ -16,7 +16,7 @@ from json import dumps, loads
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oxios_state.codec.documents import decode_named
-from oxios_state.errors import CorruptStateError, StateError
+from oxios_state.errors import CorruptStateError, StateError, describe
 from oxios_state.maintenance.reports import Reports
 from oxios_state.model import timestamps
 from oxios_state.model.progress import over
@@ -135,7 +135,7 @@ class SessionIndex:
             raw: Its content; None if it was not read.
             error: Why it cannot be read.
         """
-        self._reports.warn(path.name, _state(path, raw, error), "left out of the search: %s", error)
+        self._reports.warn(path.name, _state(path, raw, error), "left out of the search: %s", describe(error))
 
     def _from_file(self) -> _Listing:
         entries = self._file.read()
@@ -166,7 +166,7 @@ class SessionIndex:
                 path = directory.file(file_name)
             result = reads.read_unless_known(path, limit=self._tree.max_file_bytes)
         except (StateError, OSError) as error:
-            return Entry(_REFUSED, None, str(error), _state(path, None, error))
+            return Entry(_REFUSED, None, describe(error), _state(path, None, error))
         raw, identity = result or (None, None)
         if raw is None:
             return None
@@ -208,7 +208,7 @@ class SummaryFile:
         try:
             return decode_entries(reads.read(self._path(), self._tree.max_file_bytes) or b"")
         except (StateError, OSError, ValueError, TypeError, RecursionError) as error:
-            _log.debug("no cache of summaries: %s", error)
+            _log.debug("no cache of summaries: %s", describe(error))
             return {}
 
     def write(self, entries: Mapping[str, Entry], written: Mapping[str, Entry]) -> Mapping[str, Entry]:
@@ -237,7 +237,7 @@ class SummaryFile:
             with Staged(self._tree, self._path(), content) as staged:
                 staged.replace()
         except (StateError, OSError) as error:  # a read-only directory, a full disk
-            _log.debug("no cache of summaries: %s", error)
+            _log.debug("no cache of summaries: %s", describe(error))
         return rows
 
     def _may_write(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -116,7 +117,8 @@ class Sessions:
         """Yield the places where the sessions that meet the conditions contain a text."""
         needle = Needle(text, context)
         limit = None if limit is None else check_count("limit", limit)
-        return islice(self._hits(needle, SessionFilter(*conditions), progress), limit)
+        stop = None if limit is None else min(limit, sys.maxsize)  # islice takes no more
+        return islice(self._hits(needle, SessionFilter(*conditions), progress), stop)
 
     def _hits(self, needle: Needle, conditions: SessionFilter, progress: Progress | None) -> Iterator[SearchHit]:
         for summary in over(self._chosen(conditions, progress), progress):

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oxios_state.errors import DurabilityError, InvalidNameError
+from oxios_state.errors import DurabilityError, InvalidNameError, reason_of
 from oxios_state.storage import names, nfs, system
 from oxios_state.storage.names import FOREIGN_PREFIXES, NOT_CATEGORIES, OWN_PREFIX
 from oxios_state.storage.revisions import NO_FILE, identity_of
@@ -258,7 +258,7 @@ class Tree:
         try:
             sync_directory(directory)
         except OSError as error:
-            reason = f"{done}, but a power cut could undo it: {error.strerror or error}"
+            reason = f"{done}, but a power cut could undo it: {reason_of(error)}"
             if error.errno is None:  # an error of a program, not of the system
                 raise DurabilityError(f"{reason}: {directory}") from error
             raise DurabilityError(error.errno, reason, str(directory)) from error
