@@ -64,17 +64,20 @@ class CorruptStateError(StateError):
 
 
 class UnsupportedValueError(StateError, ValueError):
-    """A value that the kernel could not read back. Nothing was written.
+    """A value that the kernel could not read back. Nothing was recorded or written.
+
+    Raised where the value is recorded, as far as it can be checked there, or else by saving.
 
     Attributes:
-        path: The file that was to be saved.
-        reason: What is wrong, in words.
-        json_path: The place of the value in the document, for example ``$.metadata.scores[3]``; None for Markdown.
+        path: The file that was to be saved; None where the value was to be recorded.
+        reason: What is wrong, in words, and what to do about it where the value was to be recorded.
+        json_path: The place of the value in the document, for example ``$.metadata.scores[3]``, or in the record, for
+            example ``$.tool_args.scores[3]``; None for Markdown.
     """
 
     __module__ = "oxios_state"
 
-    def __init__(self, path: Path, reason: str, json_path: str | None = None) -> None:
+    def __init__(self, path: Path | None, reason: str, json_path: str | None = None) -> None:
         super().__init__(path, reason, json_path)
         self.path = path
         self.reason = reason
@@ -86,6 +89,8 @@ class UnsupportedValueError(StateError, ValueError):
         return f"{self.json_path}: {self.reason}" if self.json_path else self.reason
 
     def __str__(self) -> str:
+        if self.path is None:
+            return f"not recorded, {self.detail}"
         return f"not saved, {self.detail}: {self.path}"
 
 

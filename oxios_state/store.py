@@ -52,8 +52,10 @@ class StateStore:
         durable: Whether a save returns only when its data would survive a power cut. If not, a power cut may undo or
             tear the last saves.
         lock_timeout: How long to wait for a lock, in seconds.
-        cache_bytes: How much memory the store may use, in bytes, to keep the sessions that it saved or loaded last; 0
-            keeps none. A session that another process changed is read again.
+        cache_bytes: How much memory the store may use, in bytes, to keep the sessions that it saved or loaded last, and
+            the summaries of the last list: an upper bound, whatever the layout of the files. 0 keeps neither; lists
+            read the cache file then, as they do if the summaries do not fit. What another process changed is read
+            again.
         max_file_bytes: The size of the largest file that the store reads or saves, in bytes. A larger one is a
             `CorruptStateError` of that file and is not read; a larger save is an `UnsupportedValueError`.
         read_only: Whether every change is refused. Nothing is written then, not even a cache or a lock file: for a
@@ -167,7 +169,7 @@ class StateStore:
 
     @property
     def cache_bytes(self) -> int:
-        """How much memory the store may use to keep sessions, in bytes."""
+        """How much memory the store may use to keep sessions and summaries, in bytes."""
         return self._cache_bytes
 
     @property

@@ -11,6 +11,7 @@ import math
 import re
 from contextlib import suppress
 from importlib import import_module
+from itertools import accumulate
 
 # Not from json.encoder: importing both at once may deadlock.
 from json import JSONDecodeError, JSONDecoder, detect_encoding, encoder
@@ -227,7 +228,7 @@ def _parse_strictly(raw: bytes, path: Path) -> Any:
         start = next(token.start() for token in re.finditer(_LITERAL, text) if token[0].startswith(literal))
         raise CorruptStateError(path, reason, *_line_and_column(text, start)) from None
     except RecursionError:
-        if _brackets_deep(text) <= MAX_DEPTH:
+        if not _brackets_exceed(text, MAX_DEPTH):
             raise  # the caller's stack is deep, not the document
         raise CorruptStateError(path, f"nested deeper than {MAX_DEPTH} levels") from None
     if re.search(_SURROGATE_ESCAPE, raw):
@@ -255,12 +256,12 @@ def _reason(raw: bytes, text: str, error: JSONDecodeError) -> str:
     return next((reason for holds, reason in causes if holds), error.msg)
 
 
-def _brackets_deep(text: str) -> int:
-    depth = deepest = 0
-    for token in re.finditer(rf"{_STRING}|[\[\]{{}}]", text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
-        deepest = max(deepest, depth)
-    return deepest
+def _brackets_exceed(text: str, limit: int) -> bool:
+    """Return whether brackets are nested deeper than *limit*. The rest of the text is not looked at."""
+    depths = accumulate(
+        {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0) for token in re.finditer(rf"{_STRING}|[\[\]{{}}]", text)
+    )
+    return any(depth > limit for depth in depths)
 
 
 def decode_text(raw: bytes, path: Path) -> str:

@@ -14,8 +14,8 @@ from attrs.validators import lt
 from oxios_state.model import timestamps
 from oxios_state.model.dataframes import JSONValue, Moment, Row
 from oxios_state.model.immutable import FrozenDict, freeze
-from oxios_state.model.validators import count, instance_of, is_datetime, is_optional_text, is_text
-from oxios_state.model.values import NOT_STORED
+from oxios_state.model.validators import count, instance_of, is_datetime, is_json, is_optional_text, is_text
+from oxios_state.model.values import NOT_STORED, RECORD_DEPTH
 
 _T = TypeVar("_T")
 _EMPTY = FrozenDict()
@@ -27,8 +27,19 @@ def _refuse_fields(instance: attrs.AttrsInstance, attribute: "attrs.Attribute[An
         raise ValueError(f"'{attribute.name}' must not contain fields of the class: {', '.join(sorted(fields))}")
 
 
-EXTRA_VALIDATORS: Any = [instance_of(dict), _refuse_fields]
-"""The attrs validators of `extra`, in records and sessions."""
+def extra_validator(depth: int) -> Any:
+    """Return the attrs validator of the `extra` of a class whose documents stand *depth* levels deep."""
+    checks = [instance_of(dict), _refuse_fields, is_json(depth)]
+
+    def validate(instance: attrs.AttrsInstance, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if value or not isinstance(value, dict):  # most are empty
+            for check in checks:
+                check(instance, attribute, value)
+
+    return validate
+
+
+_EXTRA_VALIDATOR = extra_validator(RECORD_DEPTH)
 
 
 class _Record(Row):
@@ -111,11 +122,12 @@ class UserMessage(_Record):
 
     Attributes:
         content: The text.
-        timestamp: When it was sent; by default now. Without a time zone it cannot be saved.
+        timestamp: When it was sent; by default now. It must have a time zone.
         extra: Keys of the document that this release does not know, with their values.
 
     Raises:
         TypeError: If an argument has another type.
+        UnsupportedValueError: If an argument could not be saved.
     """
 
     __module__ = "oxios_state"
@@ -123,7 +135,7 @@ class UserMessage(_Record):
     content: str = field(validator=is_text)
     timestamp: Moment = field(factory=timestamps.now, validator=is_datetime, kw_only=True)
     extra: dict[str, Any] = field(
-        default=_EMPTY, converter=freeze, validator=EXTRA_VALIDATORS, kw_only=True, repr=False, hash=False
+        default=_EMPTY, converter=freeze, validator=_EXTRA_VALIDATOR, kw_only=True, repr=False, hash=False
     )
 
 
@@ -137,13 +149,14 @@ class AgentResponse(_Record):
         seed_id: The seed that was used, if any.
         phase_reached: How far the orchestration came, if it was recorded.
         evaluation_passed: Whether the evaluation passed, if there was one.
-        timestamp: When the answer was made; by default now. Without a time zone it cannot be saved.
+        timestamp: When the answer was made; by default now. It must have a time zone.
         seed_id_absent: True if the document had no ``seed_id``, as newer kernels write it. A `seed_id` of None is then
             omitted again on saving, instead of written as null.
         extra: Keys of the document that this release does not know, with their values.
 
     Raises:
         TypeError: If an argument has another type.
+        UnsupportedValueError: If an argument could not be saved.
     """
 
     __module__ = "oxios_state"
@@ -156,7 +169,7 @@ class AgentResponse(_Record):
     timestamp: Moment = field(factory=timestamps.now, validator=is_datetime, kw_only=True)
     seed_id_absent: bool = field(default=False, validator=instance_of(bool), kw_only=True, repr=False, eq=False)
     extra: dict[str, Any] = field(
-        default=_EMPTY, converter=freeze, validator=EXTRA_VALIDATORS, kw_only=True, repr=False, hash=False
+        default=_EMPTY, converter=freeze, validator=_EXTRA_VALIDATOR, kw_only=True, repr=False, hash=False
     )
 
 
@@ -171,25 +184,30 @@ class TrajectoryStepRecord(_Record):
         duration_ms: How long it ran, in milliseconds, 0 to 2^64-1.
         is_error: Whether it failed.
         tool_call_id: The provider's id of the call. Old kernels did not keep it unique.
-        timestamp: When it started; by default now. Without a time zone it cannot be saved.
+        timestamp: When it started; by default now. It must have a time zone.
         extra: Keys of the document that this release does not know, with their values.
 
     Raises:
         TypeError: If an argument has another type.
+        UnsupportedValueError: If an argument could not be saved.
         ValueError: If *duration_ms* is out of range.
     """
 
     __module__ = "oxios_state"
 
     tool_name: str = field(validator=is_text)
-    tool_args: JSONValue = field(converter=freeze, hash=False)
+    tool_args: JSONValue = field(
+        converter=freeze,
+        validator=is_json(RECORD_DEPTH + 1, "tool_args", remedy="session.step(..., default=str) records its text"),
+        hash=False,
+    )
     output_summary: str = field(default="", validator=is_text)
     duration_ms: int = field(default=0, validator=[count, lt(2**64)])
     is_error: bool = field(default=False, validator=instance_of(bool))
     tool_call_id: str = field(default="", validator=is_text)
     timestamp: Moment = field(factory=timestamps.now, validator=is_datetime, kw_only=True)
     extra: dict[str, Any] = field(
-        default=_EMPTY, converter=freeze, validator=EXTRA_VALIDATORS, kw_only=True, repr=False, hash=False
+        default=_EMPTY, converter=freeze, validator=_EXTRA_VALIDATOR, kw_only=True, repr=False, hash=False
     )
 
 

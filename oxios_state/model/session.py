@@ -12,10 +12,11 @@ from attrs import field
 
 from oxios_state.model import timestamps
 from oxios_state.model.display import display
-from oxios_state.model.records import EXTRA_VALIDATORS, RECORD_TYPES, AgentResponse, TrajectoryStepRecord, UserMessage
+from oxios_state.model.records import RECORD_TYPES, AgentResponse, TrajectoryStepRecord, UserMessage, extra_validator
 from oxios_state.model.revision import Revision
 from oxios_state.model.trajectory import RunningStep, Trajectory, record_step
-from oxios_state.model.validators import instance_of, is_datetime, is_optional_text, is_text, list_of
+from oxios_state.model.validators import instance_of, is_datetime, is_json, is_optional_text, is_text, list_of
+from oxios_state.model.values import check_recorded, with_default
 
 if TYPE_CHECKING:
     from oxios_state.model.turns import Turn
@@ -68,12 +69,13 @@ class Session:
 
     Raises:
         TypeError: If an argument, or a value assigned to an attribute, has another type.
+        UnsupportedValueError: If an argument, or a value assigned to an attribute, could not be saved.
     """
 
     __module__ = "oxios_state"
 
     user_id: str = field(validator=is_text)
-    id: SessionId = field(default=None, converter=_session_id, on_setattr=attrs.setters.frozen)
+    id: SessionId = field(default=None, converter=_session_id, validator=is_text, on_setattr=attrs.setters.frozen)
     user_messages: list[UserMessage] = field(factory=list, validator=list_of(UserMessage), kw_only=True)
     agent_responses: list[AgentResponse] = field(factory=list, validator=list_of(AgentResponse), kw_only=True)
     trajectory_steps: list[TrajectoryStepRecord] = field(
@@ -85,8 +87,8 @@ class Session:
     updated_at: datetime = field(
         default=attrs.Factory(lambda self: self.created_at, takes_self=True), validator=is_datetime, kw_only=True
     )
-    metadata: dict[str, Any] = field(factory=dict, validator=instance_of(dict), kw_only=True)
-    extra: dict[str, Any] = field(factory=dict, validator=EXTRA_VALIDATORS, kw_only=True, repr=False)
+    metadata: dict[str, Any] = field(factory=dict, validator=[instance_of(dict), is_json(2, "metadata")], kw_only=True)
+    extra: dict[str, Any] = field(factory=dict, validator=extra_validator(1), kw_only=True, repr=False)
     # The revision of the file that the store loaded or saved this object as; None before. The store's to set.
     _source: Revision | None = field(default=None, init=False, eq=False, repr=False)
 
@@ -95,6 +97,7 @@ class Session:
 
         Raises:
             TypeError: If *content* is not a string.
+            UnsupportedValueError: If *content* has a lone surrogate; nothing is appended then.
         """
         self.user_messages.append(UserMessage(content))
         self._touch()
@@ -124,6 +127,7 @@ class Session:
         tool_args: Any,
         *,
         tool_call_id: str | None = None,
+        default: Callable[[Any], Any] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> AbstractContextManager[RunningStep]:
         """Record the tool call that a ``with`` block makes: its start, its duration and its outcome.
@@ -137,11 +141,17 @@ class Session:
             tool_name: The tool.
             tool_args: Its arguments: any JSON value. They are copied when the block begins.
             tool_call_id: The provider's id of the call; by default a new random one.
+            default: Called with each object in *tool_args* that is not JSON (a path, a date, a set, NaN, an integer
+                outside of 64 bits), and returns what is recorded in its place, as in `json.dumps`. ``default=str``
+                records its text.
             clock: Returns the time in seconds and never goes back. For tests.
 
         Raises:
             TypeError: If *tool_name* or *tool_call_id* is not a string; raised before the block runs.
+            UnsupportedValueError: If an argument could not be saved; raised before the block runs.
         """
+        if default is not None:
+            tool_args = with_default(tool_args, default)
 
         def append(record: TrajectoryStepRecord) -> None:
             self.extend_trajectory([record])
@@ -181,6 +191,7 @@ class Session:
 
         Raises:
             TypeError: If *seed_id* is neither a string nor None.
+            UnsupportedValueError: If *seed_id* has a lone surrogate.
         """
         self.active_seed_id = seed_id
         self._touch()
@@ -190,17 +201,24 @@ class Session:
 
         Raises:
             TypeError: If *persona_id* is neither a string nor None.
+            UnsupportedValueError: If *persona_id* has a lone surrogate.
         """
         self.active_persona_id = persona_id
         self._touch()
 
     def set_metadata(self, key: str, value: Any) -> None:
-        """Set a metadata value: any JSON value. Saving checks that it is one.
+        """Set a metadata value: any JSON value.
+
+        Saving checks it again, as you may change a list or dict later.
 
         Raises:
             TypeError: If *key* is not a string.
+            UnsupportedValueError: If *value* is not a JSON value that the kernel could read back; nothing changes then.
         """
-        self.metadata[_checked(key, str)] = value
+        if not isinstance(key, str):
+            raise TypeError(f"expected str, not {type(key).__name__}")
+        check_recorded({key: value}, 2, "metadata")
+        self.metadata[key] = value
         self._touch()
 
     def get_metadata(self, key: str, default: Any = None) -> Any:
@@ -262,7 +280,7 @@ _FIELDS = tuple(member.name for member in attrs.fields(Session))
 
 
 def _checked(value: _T, kind: type[_T]) -> _T:
-    if not isinstance(value, kind):
+    if type(value) is not kind:  # the attributes of a subclass could not be saved
         raise TypeError(f"expected {kind.__name__}, not {type(value).__name__}")
     return value
 

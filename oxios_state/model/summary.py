@@ -85,8 +85,9 @@ def title_of(session: Session) -> str | None:
     title = session.metadata.get("title")
     if title and isinstance(title, str):
         return title
-    lines = session.user_messages[0].content.strip().splitlines() if session.user_messages else []
-    return lines[0][:_TITLE_LENGTH].rstrip() if lines else None
+    # Cut before it is split: a message may have millions of lines.
+    beginning = session.user_messages[0].content.lstrip()[:_TITLE_LENGTH] if session.user_messages else ""
+    return beginning.splitlines()[0].rstrip() if beginning else None
 
 
 def _project_id(session: Session) -> str | None:

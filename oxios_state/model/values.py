@@ -9,10 +9,11 @@ import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from oxios_state.errors import UnsupportedValueError
 from oxios_state.model.immutable import FrozenDict, FrozenList
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 MAX_DEPTH = 127
 """How deep arrays and objects may be nested: serde_json refuses more."""
@@ -86,12 +87,14 @@ class InvalidValueError(Exception):
     Attributes:
         reason: What is wrong.
         keys: The keys and indexes that lead to the value, the innermost first: each level adds its own on the way out.
+        remedy: What the caller can record instead; None where that depends on the place of the value.
     """
 
-    def __init__(self, reason: str, *keys: str | int) -> None:
+    def __init__(self, reason: str, *keys: str | int, remedy: str | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.keys: list[str | int] = list(keys)
+        self.remedy = remedy
 
     @property
     def path(self) -> str:
@@ -145,7 +148,7 @@ def check_value(value: Any, depth: int) -> bool:
 
 def _check_key(key: Any) -> None:
     if not isinstance(key, str):
-        raise InvalidValueError(f"the key {key!r} is not a string")
+        raise InvalidValueError(f"the key {key!r} is not a string", remedy="str(key) makes it one")
     check_unicode(key)
 
 
@@ -170,7 +173,8 @@ def _check_scalar(value: Any, kind: type) -> bool:
 
 def _check_depth(depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise InvalidValueError(f"nested deeper than {MAX_DEPTH} levels")
+        remedy = "record its text, for example json.dumps(value)"
+        raise InvalidValueError(f"nested deeper than {MAX_DEPTH} levels", remedy=remedy)
 
 
 def check_unicode(text: str) -> None:
@@ -182,7 +186,53 @@ def check_unicode(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidValueError(f"the text has a lone surrogate at character {error.start}") from None
+        raise InvalidValueError(
+            f"the text has a lone surrogate at character {error.start}",
+            remedy='text.encode("utf-8", "replace").decode() replaces it',
+        ) from None
+
+
+def check_recorded(value: Any, depth: int, *keys: str, remedy: str = "record its text, str(value)") -> None:
+    """Check a value where it is recorded: saving would refuse it, and with it all that is recorded later.
+
+    Args:
+        value: The value.
+        depth: How deep it will stand in its document.
+        *keys: The keys that lead to the value.
+        remedy: What the caller can do about a value that is not JSON.
+
+    Raises:
+        UnsupportedValueError: If the kernel could not read it back; without a file, and with the remedy.
+    """
+    try:
+        check_value(value, depth)
+    except InvalidValueError as error:
+        path = json_path((*keys, *reversed(error.keys)))
+        raise UnsupportedValueError(None, f"{error.reason}; {error.remedy or remedy}", path) from None
+
+
+def with_default(value: Any, default: Callable[[Any], Any], around: tuple[int, ...] = ()) -> Any:
+    """Return a value with the results of *default* in place of what is not JSON.
+
+    Args:
+        value: The value.
+        default: Called with each object that is not JSON, NaN, infinities and integers out of range included.
+        around: The identities of the containers that enclose the value. One that contains itself is left as it is.
+    """
+    if isinstance(value, dict | list | tuple):
+        if id(value) in around or len(around) > MAX_DEPTH:
+            return value
+        inner = (*around, id(value))
+        if isinstance(value, dict):
+            return {key: with_default(item, default, inner) for key, item in value.items()}
+        return [with_default(item, default, inner) for item in value]
+    if not isinstance(value, str):
+        try:
+            check_value(value, 1)
+        except InvalidValueError:
+            result = default(value)
+            return with_default(result, default, around) if isinstance(result, dict | list | tuple) else result
+    return value
 
 
 def depth_exceeds(value: Any, limit: int) -> bool:

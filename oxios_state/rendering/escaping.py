@@ -13,6 +13,7 @@ _INVISIBLE = re.compile(
 )
 _SPECIAL_INLINE = re.compile(r"[\\`*_\[\]<>&~#|!$]")
 _BACKTICKS = re.compile("`+")
+_CELL_OR_LABEL = re.compile(r"\||\]:")
 _FENCE = re.compile(r"(`{3,})[^`]*|(~{3,}).*")
 _INDENTED_FENCE = re.compile(r"[-+*>.)\d \t]+(?:```|~~~)")
 # The beginnings of HTML, autolinks, link definitions (they affect the whole document) and images.
@@ -105,17 +106,17 @@ def _without_code(line: str) -> tuple[str, bool]:
     Returns:
         The line, and whether all of its spans are certain.
     """
-    outside, position = "", 0
-    while opening := _BACKTICKS.search(line, position):
-        start, end = opening.span()
-        ticks = re.compile(f"(?<!`){opening[0]}(?!`)")
-        closing = ticks.search(line, end)
+    outside: list[str] = []
+    position = 0
+    runs = map(re.Match.span, _BACKTICKS.finditer(line))
+    for start, end in runs:
+        closing = next((span for span in runs if span[1] - span[0] == end - start), None)
         # A backslash makes the first backtick literal; a pipe may end a cell of a table, and a bracket a label.
-        if closing is None or line[start - 1 : start] == "\\" or re.search(r"\||\]:", line[end : closing.start()]):
-            return outside + line[position:], False
-        outside += line[position:start] + "x"
-        position = closing.end()
-    return outside + line[position:], True
+        if closing is None or line[start - 1 : start] == "\\" or _CELL_OR_LABEL.search(line, end, closing[0]):
+            return "".join((*outside, line[position:])), False
+        outside += (line[position:start], "x")
+        position = closing[1]
+    return "".join((*outside, line[position:])), True
 
 
 def _longest_run(text: str) -> int:

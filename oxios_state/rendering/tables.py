@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
 _GAP = "  "
+_MAX_CHARACTERS = 16  # of a cell, for each column of a terminal: combining marks take no column
 _LEAST_LAST = 12  # columns of a terminal below which the last cell of a row is of no use
 _JOINER, _EMOJI_SELECTOR = "\u200d", "\ufe0f"
 _FIRST_FLAG_LETTER, _LAST_FLAG_LETTER = "\U0001f1e6", "\U0001f1ff"
@@ -65,13 +66,18 @@ def fit(rows: Sequence[Sequence[str]], columns: int) -> Iterator[str]:
     """Return the lines of a table on a terminal.
 
     The first cell of a row is never cut. Where the terminal is too narrow, the last cell is cut, and other columns are
-    left out, the last but one first. So are columns that are empty below the header.
+    left out, the last but one first. So are columns that are empty below the header. Cells of very many characters are
+    cut even where they take few columns.
 
     Args:
         rows: The header and the rows, all of the same length.
         columns: The width of the terminal.
     """
-    cells = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    limit = _MAX_CHARACTERS * columns
+    short_rows = [
+        [*row[:1], *(cell if len(cell) <= limit else f"{cell[:limit]}..." for cell in row[1:])] for row in rows
+    ]
+    cells = [column for column in zip(*short_rows, strict=True) if any(column[1:])]
     widths = [max(map(width, column)) for column in cells]
     while len(cells) > 1 and _before_last(widths) + min(widths[-1], _LEAST_LAST) > columns:
         dropped = -2 if len(cells) > 2 else -1

@@ -27,7 +27,7 @@ from oxios_state.storage import forks, names, reads, system
 from oxios_state.storage.atomic_write import Staged
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
     from pathlib import Path
 
     from oxios_state.model.progress import Progress
@@ -45,9 +45,10 @@ class Entry:
         summary: The summary of the session; None if the file cannot be read.
         problem: Why it cannot be read.
         state: What a warning about that is logged for once.
+        memory: How much memory the entry takes at most, in bytes.
     """
 
-    __slots__ = ("problem", "revision", "state", "summary")
+    __slots__ = ("memory", "problem", "revision", "state", "summary")
 
     def __init__(
         self, revision: Revision, summary: SessionSummary | None, problem: str = "", state: Hashable = None
@@ -56,6 +57,16 @@ class Entry:
         self.summary = summary
         self.problem = problem
         self.state = state
+        text = (
+            f"{summary.id}{summary.user_id}{summary.active_seed_id}{summary.project_id}{summary.title}"
+            if summary
+            else problem
+        )
+        self.memory = _PER_ENTRY + len(text) * (1 if text.isascii() else _MAX_WIDTH)
+
+
+_PER_ENTRY = 2000  # bytes of memory, beside the texts
+_MAX_WIDTH = 8  # bytes of a character in a string with wide ones, which may keep its UTF-8 too
 
 
 class _Listing(NamedTuple):
@@ -63,7 +74,7 @@ class _Listing(NamedTuple):
 
     entries: dict[str, Entry]  # by the names of the files
     summaries: list[tuple[SessionSummary, Revision]]
-    written: Mapping[str, Entry]  # the entries in the cache file
+    written: Mapping[str, Identity | None]  # of the files that the cache file has entries of, by their names
 
 
 class SessionIndex:
@@ -71,12 +82,16 @@ class SessionIndex:
 
     Args:
         tree: The directories of the store.
+        reserve: Reserves memory of so many bytes, and returns whether there is as much. Otherwise the summaries are
+            not kept in memory, and each listing reads the file.
     """
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, reserve: Callable[[int], bool]) -> None:
+        self._reserve = reserve
         self._tree = tree
         self._file = SummaryFile(tree)
         self._last: _Listing | None = None
+        self._latest = object()  # another one after each listing
         self._reports = Reports()
         self._reset()
         forks.reset_in_children(self, SessionIndex._reset)
@@ -93,7 +108,7 @@ class SessionIndex:
         Args:
             progress: Wraps the list of files.
         """
-        last = self._last
+        last, latest = self._last, self._latest
         known, summaries, written = last or self._from_file()
         entries: dict[str, Entry] = {}
         refused: list[tuple[str, Entry]] = []  # not kept: only opening such a file shows whether it is still refused
@@ -118,7 +133,7 @@ class SessionIndex:
                 if entry.summary is not None
             )
             summaries = [(summary, revision) for _, _, summary, revision in latest_first]
-            self._keep(_Listing(entries, summaries, written), last)
+            self._keep(_Listing(entries, summaries, written), latest)
         bad = refused
         if len(summaries) < len(entries):
             bad = [*refused, *((name, entry) for name, entry in entries.items() if entry.summary is None)]
@@ -139,10 +154,10 @@ class SessionIndex:
 
     def _from_file(self) -> _Listing:
         entries = self._file.read()
-        return _Listing(entries, [], entries)
+        return _Listing(entries, [], _identities(entries))
 
-    def _keep(self, listing: _Listing, last: _Listing | None) -> None:
-        """Keep a listing, unless another thread keeps, or has kept, a listing since *last*, which may be newer.
+    def _keep(self, listing: _Listing, latest: object) -> None:
+        """Keep a listing, unless another thread keeps, or has kept, a listing since *latest*, which may be newer.
 
         So what is kept, and what the file contains, is always from one listing; the next listing adds what they lack.
         """
@@ -150,8 +165,12 @@ class SessionIndex:
         try:
             # Not a lock: nobody waits, and an interrupt between its acquisition and `try` would leave it locked.
             self._keepers.append(keeper)
-            if self._keepers[0] is keeper and self._last is last:
-                self._last = listing._replace(written=self._file.write(listing.entries, listing.written))
+            if self._keepers[0] is keeper and self._latest is latest:
+                listing = listing._replace(written=self._file.write(listing.entries, listing.written))
+                self._last = None  # until there is memory for it
+                if self._reserve(sum(entry.memory for entry in listing.entries.values())):
+                    self._last = listing
+                self._latest = object()
         finally:
             with suppress(ValueError):  # an interrupt came before it was added
                 self._keepers.remove(keeper)
@@ -211,20 +230,23 @@ class SummaryFile:
             _log.debug("no cache of summaries: %s", describe(error))
             return {}
 
-    def write(self, entries: Mapping[str, Entry], written: Mapping[str, Entry]) -> Mapping[str, Entry]:
+    def write(
+        self, entries: Mapping[str, Entry], written: Mapping[str, Identity | None]
+    ) -> Mapping[str, Identity | None]:
         """Write the entries, if many are new, or if the file contains the session of a file that no longer exists.
 
         An entry whose identity cannot be trusted is left out.
 
         Args:
             entries: The entries.
-            written: The entries that the file contains.
+            written: The names and identities of the entries that the file contains.
 
         Returns:
-            The entries that the file contains now.
+            Those that it contains now.
         """
         rows = {name: entry for name, entry in entries.items() if entry.summary and entry.revision.identity}
-        few = len(_identities(rows) ^ _identities(written)) * _SHARE <= len(rows)
+        identities = _identities(rows)
+        few = len(identities.items() ^ written.items()) * _SHARE <= len(rows)
         if few and written.keys() <= entries.keys():  # a title must not outlive its session here
             return written
         try:
@@ -238,7 +260,7 @@ class SummaryFile:
                 staged.replace()
         except (StateError, OSError) as error:  # a read-only directory, a full disk
             _log.debug("no cache of summaries: %s", describe(error))
-        return rows
+        return identities
 
     def _may_write(self) -> bool:
         """Return whether the cache may be written: not without a base, nor as root, which would lock others out."""
@@ -254,8 +276,8 @@ class SummaryFile:
         return self._tree.own_directory("cache") / "summaries.json"
 
 
-def _identities(entries: Mapping[str, Entry]) -> set[tuple[str, Identity | None]]:
-    return {(name, entry.revision.identity) for name, entry in entries.items()}
+def _identities(entries: Mapping[str, Entry]) -> dict[str, Identity | None]:
+    return {name: entry.revision.identity for name, entry in entries.items()}
 
 
 def encode_entries(entries: Mapping[str, Entry]) -> list[bytes]:

@@ -55,7 +55,7 @@ class Sessions:
     def __init__(self, documents: Documents, cache_bytes: int) -> None:
         self._documents = documents
         self._cache = SessionCache(cache_bytes)
-        self._index = SessionIndex(documents.tree)
+        self._index = SessionIndex(documents.tree, self._cache.reserve)
 
     def save(self, session: Session) -> None:
         """Save a session, whatever its file contains by now."""
@@ -90,6 +90,8 @@ class Sessions:
 
     def get_or_create(self, user_id: str, session_id: str | None) -> Session:
         """Return the session of this id, or create and save one for the user."""
+        if isinstance(session_id, str):
+            self._path(session_id)  # refuses a bad name as such, before the session does
         session = Session(user_id, session_id)
         stored = self.load(session.id)
         if stored is None:
@@ -227,7 +229,8 @@ class Sessions:
 
         def saved(identity: Identity | None) -> None:
             session._source = image._source = Revision(identity, text)
-            self._cache.put(path, identity, image if text.is_exact else text)
+            kept = image if text.is_exact else text.without_inexact_records()
+            self._cache.put(path, identity, kept)
 
         self._documents.save(
             SESSIONS,

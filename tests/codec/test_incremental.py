@@ -197,7 +197,8 @@ def test_the_path_of_a_fault_counts_all_records(key: str) -> None:
     sound, bad = RECORD_TYPES[key]("x", **{"tool_args": 1} if key == "trajectory_steps" else {}), {"x": {1}}
     getattr(session, key).extend([sound, sound])
     save(session)
-    getattr(session, key).extend([sound, attrs.evolve(sound, extra=bad)])
+    with attrs.validators.disabled():
+        getattr(session, key).extend([sound, attrs.evolve(sound, extra=bad)])
     with pytest.raises(UnsupportedValueError) as caught:
         save(session)
     assert caught.value.json_path == f"$.{key}[3].x"

@@ -8,6 +8,7 @@ import pickle
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 from oxios_state import Session, StateStore, TrajectoryStepRecord, UnsupportedValueError, UserMessage
@@ -37,7 +38,8 @@ def test_a_record_copies_its_free_form_values() -> None:
 def test_saving_rejects_a_self_referencing_value(tmp_path: Path) -> None:
     endless: dict[str, Any] = {}
     endless["a"] = endless["b"] = [endless]  # the number of paths doubles at each level
-    session = Session("user", "s", trajectory_steps=[TrajectoryStepRecord("bash", endless)])
+    with attrs.validators.disabled():
+        session = Session("user", "s", trajectory_steps=[TrajectoryStepRecord("bash", endless)])
     with pytest.raises(UnsupportedValueError, match="nested deeper than 127 levels"):
         StateStore(tmp_path).save_session(session)
 
@@ -107,10 +109,13 @@ def test_a_pickled_value_is_plain(args: Any, protocol: int) -> None:
     assert {type(unpickled["t"]), type(unpickled["a"]["b"])} == {list}
 
 
-def test_a_self_referencing_value_can_be_recorded() -> None:
+def test_a_self_referencing_value_is_not_frozen() -> None:
     endless: list[Any] = []
     endless.append(endless)
-    assert isinstance(TrajectoryStepRecord("bash", endless).tool_args, list)
+    with attrs.validators.disabled():
+        assert isinstance(TrajectoryStepRecord("bash", endless).tool_args, list)
+    with pytest.raises(UnsupportedValueError, match=r"not recorded, .* nested deeper than 127 levels"):
+        TrajectoryStepRecord("bash", endless)
 
 
 def test_a_record_is_its_own_copy() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from oxios_state import PruneConfig, Session, SessionList, SessionSummary, StateStore
+import pytest
+
+from oxios_state import PruneConfig, Session, SessionList, SessionSummary, StateStore, UserMessage
+from oxios_state.model.summary import title_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SUMMARIES = [SessionSummary(f"s{n}", "u", n, None, None, None, NOON, NOON) for n in range(4)]
@@ -35,3 +38,16 @@ def test_a_store_returns_session_lists(tmp_path: Path) -> None:
     removed = store.prune(PruneConfig(1, 0))
     assert type(removed) is SessionList
     assert [summary.id for summary in removed] == [summary.id for summary in chosen] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "\n\n", "a", " a ", "a\nb", "\n a\r\nb", "\x1ca\x1cb", "\u2028a \u2029", "a\x85"),
+        *(f"{'a' * count}{end}" for count in (58, 59, 60, 61) for end in (" ", "\n", "\r\nb", "  b", "\u2028 b")),
+    ],
+)
+def test_the_title_is_the_beginning_of_the_first_line(text: str) -> None:
+    lines = text.strip().splitlines()
+    expected = lines[0][:60].rstrip() if lines else None
+    assert title_of(Session("u", user_messages=[UserMessage(text)])) == expected

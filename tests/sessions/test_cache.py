@@ -187,7 +187,7 @@ def test_a_signal_handler_can_use_the_cache_that_it_interrupts(
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert handled == [True, True]
-    assert cache._cost == sum(3000 + 8 * identity[2] for identity, _ in cache._kept.values())
+    assert cache._cost == sum(kept.memory for kept in cache._kept.values())
 
 
 def test_an_interrupt_empties_the_cache(

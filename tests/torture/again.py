@@ -70,7 +70,7 @@ FAULTS = {
     ),
     "callers-stack": Fault(
         "codec/json_text",
-        "        if _brackets_deep(text) <= MAX_DEPTH:\n",
+        "        if not _brackets_exceed(text, MAX_DEPTH):\n",
         "        if False:\n",
         "codec/test_refusals.py::test_a_deep_stack_is_not_mistaken_for_a_deep_document",
     ),
@@ -288,8 +288,8 @@ FAULTS = {
     ),
     "bound-exceeded": Fault(
         "sessions/cache",
-        "_OVERHEAD = 3000\n_PER_BYTE = 8\n",
-        "_OVERHEAD = 0\n_PER_BYTE = 5\n",
+        "    return _OVERHEAD + (text.memory if isinstance(text, SessionText) else sum(map(memory_of, text)))\n",
+        "    return 5 * sum(map(len, text))\n",
         "sessions/test_memory_bound.py::test_the_cache_uses_no_more_memory_than_the_bound",
     ),
     "id-of-a-subclass": Fault(
