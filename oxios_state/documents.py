@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from oxios_state.codec import documents as codec
 from oxios_state.codec import json_text
-from oxios_state.errors import StateError
+from oxios_state.errors import StateError, UnsupportedValueError
 from oxios_state.maintenance.problems import Quarantine
 from oxios_state.maintenance.quarantine import QuarantineDirectory, sound_identity
 from oxios_state.storage import atomic_write, names, reads
@@ -36,10 +36,12 @@ class Documents:
         base: The base directory, absolute.
         durable: Whether a save returns only when its data would survive a power cut.
         lock_timeout: How long to wait for a lock, in seconds.
+        max_file_bytes: The size of the largest document that is read or saved.
+        read_only: Whether every change is refused.
     """
 
-    def __init__(self, base: Path, *, durable: bool, lock_timeout: float) -> None:
-        self.tree = Tree(base, durable=durable)
+    def __init__(self, base: Path, *, durable: bool, lock_timeout: float, max_file_bytes: int, read_only: bool) -> None:
+        self.tree = Tree(base, durable=durable, read_only=read_only, max_file_bytes=max_file_bytes)
         self.locks = CategoryLocks(self.tree, lock_timeout)
         self._quarantine = QuarantineDirectory(self.tree, self.locks)
         self.quarantine = Quarantine(self._quarantine)
@@ -81,12 +83,16 @@ class Documents:
 
         Raises:
             InvalidNameError: If *path* is an alias of another file.
+            UnsupportedValueError: If the content is larger than the store's largest file.
             LockTimeoutError: If the category's lock was not free in time.
             DurabilityError: If it is saved, but a power cut could undo it.
             OSError: If it cannot be saved; the document is unchanged. The error names it.
         """
-        with _staged(self.tree, path, content) as staged:
-            sound = None if check else sound_identity(path, decode, known)
+        self.tree.refuse_change()
+        pieces = list(content)
+        self._refuse_size(path, sum(map(len, pieces)))
+        with _staged(self.tree, path, pieces) as staged:
+            sound = None if check else sound_identity(path, decode, known, self.tree.max_file_bytes)
             with self.locks.hold(category):
                 self.locks.refuse_alias(path, known)
                 if check:
@@ -97,6 +103,22 @@ class Documents:
                         saved(staged.replace())
             staged.sync()
 
+    def _refuse_size(self, path: Path, size: int) -> None:
+        limit = self.tree.max_file_bytes
+        if size > limit:
+            advice = "go on in a new document or session, or raise max_file_bytes in every program that loads it"
+            reason = f"the document has {size} bytes, more than max_file_bytes={limit}, and could not be loaded again"
+            raise UnsupportedValueError(path, f"{reason}: {advice}")
+
+    def read(self, path: Path) -> bytes | None:
+        """Return the content of a document's file; None if it does not exist.
+
+        Raises:
+            CorruptStateError: If it is not a regular file, or larger than the store's largest file.
+            OSError: If it cannot be read.
+        """
+        return reads.read(path, self.tree.max_file_bytes)
+
     def delete(self, category: str, *paths: Path) -> bool:
         """Delete the first of *paths* that exists, and return whether one did.
 
@@ -105,6 +127,7 @@ class Documents:
             LockTimeoutError: If the category's lock was not free in time.
             DurabilityError: If it is deleted, but a power cut could undo that.
         """
+        self.tree.refuse_change()
         if not any(map(reads.is_there, paths)):
             return False  # without creating a lock file in a directory that may not exist
         with self.locks.hold(category), self.tree.open(category) as directory:
@@ -131,7 +154,7 @@ class Documents:
     def load_markdown(self, category: str, name: str) -> str | None:
         """Load a Markdown document; return None if there is none."""
         path = self.path(category, name, ".md")
-        raw = reads.read(path)
+        raw = self.read(path)
         return None if raw is None else json_text.decode_text(raw, path)
 
     def save_json(self, category: str, name: str, data: Any) -> None:
@@ -142,7 +165,7 @@ class Documents:
     def load_json(self, category: str, name: str, type: Any, default: Any) -> Any:
         """Load a JSON document as *type*; return *default* if there is none."""
         path = self.path(category, name, ".json")
-        raw = reads.read(path)
+        raw = self.read(path)
         return default if raw is None else codec.decode_json(raw, type, path)
 
     def names(self, category: str) -> list[str]:
@@ -161,7 +184,7 @@ class Documents:
 
 
 @contextmanager
-def _staged(tree: Tree, path: Path, content: Iterable[bytes]) -> Iterator[Staged]:
+def _staged(tree: Tree, path: Path, content: list[bytes]) -> Iterator[Staged]:
     """Stage a document's next content for the block, which replaces the document.
 
     An OSError before the replacement names the document and says that it is not saved, unless it is a `StateError`,

@@ -132,3 +132,20 @@ class DurabilityError(StateError, OSError):
     """
 
     __module__ = "oxios_state"
+
+
+def describe(error: Exception) -> str:
+    """Return an error as a text: with its notes, and with its type if an OSError has no errno."""
+    text = str(error)
+    if isinstance(error, OSError) and not isinstance(error, StateError) and error.errno is None:
+        text = reason_of(error)
+    return ". ".join([text, *getattr(error, "__notes__", ())])
+
+
+def reason_of(error: OSError) -> str:
+    """Return what went wrong, without the file: the system's text, or else the type and the text of the error.
+
+    An error of a system call has an errno, and a text for it. A program that raises an OSError, such as a FUSE binding,
+    may give it any text, or none.
+    """
+    return error.strerror or ": ".join(filter(None, [type(error).__name__, str(error)]))

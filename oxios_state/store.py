@@ -1,6 +1,7 @@
 """The state store: the whole public interface on one page. It delegates to its parts and computes nothing."""
 
 import os
+import sys
 import threading
 from contextlib import AbstractContextManager
 from datetime import date, datetime
@@ -40,7 +41,9 @@ class StateStore:
     document's old content or its new one, whole. Every change takes the lock of its category.
 
     Any method may raise `OSError` where the file system does, with the file's name. An `OSError` from a save that
-    begins with "not saved" leaves the document unchanged; `DurabilityError` says that it was saved.
+    begins with "not saved" leaves the document unchanged; `DurabilityError` says that it was saved. While the
+    interpreter shuts down, as in ``__del__``, every method raises `RuntimeError`; functions registered with `atexit`
+    can still save.
 
     A notebook, and ``print``, show the content of a store; both read it. ``repr`` reads nothing.
 
@@ -53,10 +56,15 @@ class StateStore:
             the summaries of the last list: an upper bound, whatever the layout of the files. 0 keeps neither; lists
             read the cache file then, as they do if the summaries do not fit. What another process changed is read
             again.
+        max_file_bytes: The size of the largest file that the store reads or saves, in bytes. A larger one is a
+            `CorruptStateError` of that file and is not read; a larger save is an `UnsupportedValueError`.
+        read_only: Whether every change is refused. Nothing is written then, not even a cache or a lock file: for a
+            notebook beside a running kernel. A method that changes something raises `OSError` (``EROFS``); loading,
+            listing, searching and `check` work.
 
     Raises:
         TypeError: If an argument has another type.
-        ValueError: If *lock_timeout* is negative or not finite, or *cache_bytes* negative.
+        ValueError: If *lock_timeout* is negative or not finite, *cache_bytes* negative, or *max_file_bytes* below 1.
 
     Example:
         >>> store = StateStore("~/oxios")
@@ -76,17 +84,25 @@ class StateStore:
         durable: bool = True,
         lock_timeout: float = 30.0,
         cache_bytes: int = 128 * 2**20,
+        max_file_bytes: int = 2**30,
+        read_only: bool = False,
     ) -> None:
-        if not isinstance(durable, bool):
-            raise TypeError(f"durable must be bool, not {type(durable).__name__}")
+        for name, value in (("durable", durable), ("read_only", read_only)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be bool, not {type(value).__name__}")
         self._base_path = _absolute(base_path)
         self._durable = durable
         self._lock_timeout = check_number("lock_timeout", lock_timeout, threading.TIMEOUT_MAX)
         self._cache_bytes = check_count("cache_bytes", cache_bytes)
+        if not check_count("max_file_bytes", max_file_bytes):
+            raise ValueError("max_file_bytes must be at least 1")
+        self._max_file_bytes = max_file_bytes
+        self._read_only = read_only
         self._parts: dict[str, Any] = {}
 
     def __repr__(self) -> str:
-        options = f"durable={self.durable}, lock_timeout={self.lock_timeout}, cache_bytes={self.cache_bytes}"
+        names = ("durable", "lock_timeout", "cache_bytes", "max_file_bytes", "read_only")
+        options = ", ".join(f"{name}={getattr(self, name)}" for name in names)
         return f"{type(self).__name__}({str(self.base_path)!r}, {options})"
 
     def __str__(self) -> str:
@@ -98,27 +114,41 @@ class StateStore:
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_parts": {}}  # a copy has caches and locks of its own
 
+    _is_finalizing = staticmethod(sys.is_finalizing)  # when the interpreter shuts down, `sys` may be gone
+
     # The parts are imported and created when they are first needed: importing them costs more than the rest of this
     # package. If two threads create a part at once, both use the one that was stored first.
 
     @property
     def _documents(self) -> "Documents":
+        if self._is_finalizing():
+            raise RuntimeError(
+                "not saved, and not loaded: the interpreter is shutting down, and modules that are needed may be gone."
+                " Save earlier, or in a function that is registered with atexit"
+            )
         if "documents" not in self._parts:
             with _importing:
                 from oxios_state.documents import Documents  # imports cattrs and filelock
 
-            part = Documents(self.base_path, durable=self.durable, lock_timeout=self.lock_timeout)
+            part = Documents(
+                self.base_path,
+                durable=self.durable,
+                lock_timeout=self.lock_timeout,
+                max_file_bytes=self.max_file_bytes,
+                read_only=self.read_only,
+            )
             self._parts.setdefault("documents", part)
         documents: Documents = self._parts["documents"]
         return documents
 
     @property
     def _sessions(self) -> "Sessions":
+        documents = self._documents
         if "sessions" not in self._parts:
             with _importing:
                 from oxios_state.sessions.repository import Sessions  # imports cattrs and filelock
 
-            self._parts.setdefault("sessions", Sessions(self._documents, self.cache_bytes))
+            self._parts.setdefault("sessions", Sessions(documents, self.cache_bytes))
         sessions: Sessions = self._parts["sessions"]
         return sessions
 
@@ -142,6 +172,16 @@ class StateStore:
         """How much memory the store may use to keep sessions and summaries, in bytes."""
         return self._cache_bytes
 
+    @property
+    def max_file_bytes(self) -> int:
+        """The size of the largest file that the store reads or saves, in bytes."""
+        return self._max_file_bytes
+
+    @property
+    def read_only(self) -> bool:
+        """Whether every change is refused."""
+        return self._read_only
+
     # Documents.
 
     def save_markdown(self, category: str, name: str, content: str) -> None:
@@ -156,7 +196,7 @@ class StateStore:
 
         Raises:
             InvalidNameError: If *category* or *name* is not allowed.
-            UnsupportedValueError: If *content* has a lone surrogate.
+            UnsupportedValueError: If *content* has a lone surrogate, or is larger than `max_file_bytes`.
             LockTimeoutError: If the category's lock was not free in time.
             DurabilityError: If it is saved, but a power cut could undo it.
             TypeError: If *content* is not a string.
@@ -168,7 +208,7 @@ class StateStore:
 
         Raises:
             InvalidNameError: If *category* or *name* is not allowed.
-            CorruptStateError: If it is not UTF-8 text in a regular file.
+            CorruptStateError: If it is not UTF-8 text in a regular file, or is larger than `max_file_bytes`.
         """
         return self._documents.load_markdown(category, name)
 
@@ -183,7 +223,8 @@ class StateStore:
 
         Raises:
             InvalidNameError: If *category* or *name* is not allowed.
-            UnsupportedValueError: If the kernel could not read *data* back; with the JSON path of the value.
+            UnsupportedValueError: If the kernel could not read *data* back, with the JSON path of the value; or if the
+                document would be larger than `max_file_bytes`.
             LockTimeoutError: If the category's lock was not free in time.
             DurabilityError: If it is saved, but a power cut could undo it.
         """
@@ -207,7 +248,9 @@ class StateStore:
 
         Raises:
             InvalidNameError: If *category* or *name* is not allowed.
-            CorruptStateError: If it is not JSON, or not a *type*; with every fault and its place.
+            CorruptStateError: If it is not JSON, or not a *type*, with every fault and its place; or if it is larger
+                than `max_file_bytes`. Errors of your class or hook other than `ValueError`, `TypeError`, `LookupError`
+                and `ArithmeticError` pass unchanged.
             cattrs.StructureHandlerNotFoundError: If `converter` does not know *type*.
         """
         return self._documents.load_json(category, name, type, default)
@@ -264,7 +307,8 @@ class StateStore:
 
         Raises:
             InvalidNameError: If the session's id is not allowed.
-            UnsupportedValueError: If the kernel could not read it back; with the JSON path of the value.
+            UnsupportedValueError: If the kernel could not read it back, with the JSON path of the value; or if it is
+                larger than `max_file_bytes`.
             LockTimeoutError: If the lock of the sessions was not free in time.
             DurabilityError: If it is saved, but a power cut could undo it.
         """
@@ -326,14 +370,16 @@ class StateStore:
                 under the first.
             updated_after: Only the sessions last changed at this time or later: a `datetime`, a `date`, or a text with
                 a year such as ``2026-03-01``, ``1 March 2026, 10:00`` or ``March 2026``, which means its beginning.
-                Without a time zone, local time is assumed.
+                Without a time zone, local time is assumed. A local time that the clock skipped means the moment of the
+                change. Of one that occurs twice, a datetime means the first, or with ``fold=1`` the second.
             updated_before: Only the sessions last changed before this time.
             limit: The maximum number of sessions.
             progress: Wraps the list of files, to show progress: a callable such as ``tqdm.tqdm``.
 
         Raises:
             TypeError: If an argument has another type.
-            ValueError: If a text is not understood as a date, or could mean several; or *limit* is negative.
+            ValueError: If a text is not understood as a date, could mean several, or is a local time that occurs twice;
+                or *limit* is negative.
         """
         conditions = user_id, project_id, updated_after, updated_before
         return self._sessions.summaries(conditions, limit, progress)
@@ -352,10 +398,11 @@ class StateStore:
     ) -> "Iterator[SearchHit]":
         """Search what was said and done, in all sessions or in some, the latest first.
 
-        Messages, responses, and the arguments (strings and whole numbers) and outputs of tool calls are searched.
-        Case is ignored, as by `str.casefold`. Each text that contains *text* yields one hit, in the order of the
-        session's turns, as soon as it is found: stop iterating when you have enough. No lock is held meanwhile, and
-        each file is read once, when it is its turn.
+        Titles (``title`` in the metadata), messages, responses, and the names, arguments (strings and whole numbers)
+        and outputs of tool calls are searched. Case is ignored, as by `str.casefold`, and so is canonical
+        normalisation: ``é`` is the same as one character and as a letter with an accent. Each text that contains
+        *text* yields one hit, as soon as it is found: the title first, then in the order of the session's turns. Stop
+        iterating when you have enough. No lock is held meanwhile, and each file is read once, when it is its turn.
 
         A file that cannot be read is left out, with a warning in the log ``oxios_state`` that names it and the reason.
 
@@ -495,12 +542,13 @@ class StateStore:
         Returns:
             The problems, each with its kind, path, reason and remedy.
         """
+        tree = self._documents.tree
         with _importing:
             from oxios_state.maintenance.check import check  # imports cattrs
 
         findings = self.probe() if probe else []
         problems = [finding.problem(self.base_path) for finding in findings]
-        return [*filter(None, problems), *check(self._documents.tree, progress)]
+        return [*filter(None, problems), *check(tree, progress)]
 
     def probe(self) -> "list[Finding]":
         """Try the operations that this library's promises rest on, to find out whether the directory supports them.
@@ -512,10 +560,11 @@ class StateStore:
             The findings. A trial that failed, or was not possible, is a finding too; where nothing can be written, that
             is the only one.
         """
+        tree = self._documents.tree
         with _importing:
             from oxios_state.maintenance.probe import probe  # imports subprocess
 
-        return probe(self._documents.tree)
+        return probe(tree)
 
     def sweep(self) -> "list[Path]":
         """Remove the temporary files of dead writers, and nothing else; `prune` does so, too.

@@ -23,7 +23,7 @@ from oxios_state.codec import json_text
 from oxios_state.codec.documents import decode_named
 from oxios_state.model.summary import summarise
 from oxios_state.sessions import index, repository
-from oxios_state.storage import atomic_write, moves, nfs, reads, tree
+from oxios_state.storage import atomic_write, moves, nfs, reads, system, tree
 from oxios_state.storage.locks import CategoryLocks
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def takes() -> Callable[[float, Callable[[], float]], None]:
 def calls(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The module `os` as the modules that touch files see it: only these call what a test assigns here."""
     namespace = SimpleNamespace(**vars(os))
-    for module in (tree, reads, atomic_write, moves, nfs):
+    for module in (tree, reads, atomic_write, moves, nfs, system):
         monkeypatch.setattr(module, "os", namespace)
     return namespace
 
@@ -287,3 +287,18 @@ def store(tmp_path: Path) -> StateStore:
 def all_below() -> Callable[[Path], dict[str, bytes | None]]:
     """A function that returns each path below a directory, and the content of each file."""
     return lambda directory: {str(path): path.read_bytes() if path.is_file() else None for path in directory.rglob("*")}
+
+
+@pytest.fixture
+def set_time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """A function that sets the local time zone, in the form of POSIX, until the end of the test."""
+    if not hasattr(time, "tzset"):
+        pytest.skip("the local time zone cannot be set here")
+
+    def set_time_zone(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield set_time_zone
+    monkeypatch.undo()
+    time.tzset()

@@ -19,6 +19,7 @@ from oxios_state import (
     StateError,
     UnsupportedValueError,
 )
+from oxios_state.errors import describe
 
 FILE = Path("base/sessions/s.json")
 ERRORS: list[tuple[StateError, type[Exception], str]] = [
@@ -58,3 +59,23 @@ def test_an_error_says_where_in_its_attributes() -> None:
     assert (corrupt.detail, unsupported.detail) == ("line 2, column 3: bad", "$.a: bad")
     durability = DurabilityError(5, "I/O error", "dir")
     assert (durability.errno, durability.strerror, durability.filename) == (5, "I/O error", "dir")
+
+
+class ProgramError(OSError):
+    """An error of a program, as a FUSE binding may raise it: without an errno."""
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(2, "No such file", "a"), "[Errno 2] No such file: 'a'"),
+        (ProgramError("out of order"), "ProgramError: out of order"),
+        (ProgramError(), "ProgramError"),
+        (DurabilityError("a is saved"), "a is saved"),
+        (CorruptStateError(FILE, "bad"), f"{FILE}: bad"),
+    ],
+)
+def test_a_description_has_what_the_text_of_an_error_leaves_out(error: Exception, text: str) -> None:
+    assert describe(error) == text
+    error.add_note("not saved: a")
+    assert describe(error) == f"{text}. not saved: a"

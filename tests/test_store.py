@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,11 @@ def test_a_base_path_of_another_type_is_refused() -> None:
         ({"lock_timeout": float("inf")}, ValueError),
         ({"cache_bytes": 1.0}, TypeError),
         ({"cache_bytes": -1}, ValueError),
+        ({"max_file_bytes": 1.0}, TypeError),
+        ({"max_file_bytes": True}, TypeError),
+        ({"max_file_bytes": 0}, ValueError),
+        ({"max_file_bytes": -1}, ValueError),
+        ({"read_only": 1}, TypeError),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path: Path, arguments: dict[str, Any], error: type[Exception]) -> None:
@@ -89,16 +96,19 @@ def test_the_home_directory_is_expanded_and_a_relative_path_is_resolved(
 
 
 def test_the_repr_of_a_store_has_its_options(tmp_path: Path) -> None:
-    store = StateStore(tmp_path, durable=False, lock_timeout=2, cache_bytes=0)
-    assert repr(store) == f"StateStore('{tmp_path}', durable=False, lock_timeout=2, cache_bytes=0)"
+    store = StateStore(tmp_path, durable=False, lock_timeout=2, cache_bytes=0, max_file_bytes=9, read_only=True)
+    options = "durable=False, lock_timeout=2, cache_bytes=0, max_file_bytes=9, read_only=True"
+    assert repr(store) == f"StateStore('{tmp_path}', {options})"
 
 
 def test_a_pickled_store_has_the_same_options_and_parts_of_its_own(tmp_path: Path) -> None:
-    store = StateStore(tmp_path, durable=False, lock_timeout=5, cache_bytes=10**6)
+    options: dict[str, Any] = {"durable": False, "lock_timeout": 5, "cache_bytes": 10**6, "max_file_bytes": 10**5}
+    store = StateStore(tmp_path, **options)
     session = store.get_or_create_session("ada", "s")  # creates the parts, which have locks and caches
     copy = pickle.loads(pickle.dumps(store))
-    assert (copy.base_path, copy.durable, copy.lock_timeout, copy.cache_bytes) == (tmp_path, False, 5, 10**6)
-    assert pickle.dumps(store) == pickle.dumps(StateStore(tmp_path, durable=False, lock_timeout=5, cache_bytes=10**6))
+    assert copy.base_path == tmp_path
+    assert {name: getattr(copy, name) for name in options} == options
+    assert pickle.dumps(store) == pickle.dumps(StateStore(tmp_path, **options))
     copy.save_json("c", "a", 1)
     assert store.load_json("c", "a") == 1
     assert copy.load_session("s") == session
@@ -171,6 +181,66 @@ def test_every_method_refuses_a_bad_category_before_the_disk_is_touched(store: S
         lambda: store.prune(archive=category),
     ):
         with pytest.raises(InvalidNameError):
+            call()
+    assert not store.base_path.exists()
+
+
+@pytest.mark.parametrize("link", ["base", "base/notes"])
+def test_a_link_to_a_missing_directory_is_named_by_the_error_of_a_save(tmp_path: Path, link: str) -> None:
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    target = (tmp_path / link).with_name("missing")
+    (tmp_path / link).symlink_to(target)
+    store = StateStore(tmp_path / "base", durable=False)
+    with pytest.raises(FileNotFoundError, match=f"not saved, a symbolic link to a missing directory, {target}"):
+        store.save_markdown("notes", "a", "text")
+    assert store.load_markdown("notes", "a") is None
+
+
+# Saves while the interpreter shuts down: before the library is used, and after.
+SHUTDOWN = """
+import sys
+from oxios_state import Session, StateStore
+store = StateStore(sys.argv[1])
+if sys.argv[2] == "used":
+    store.load_session("s")
+class Saver:
+    def __del__(self, store=store, session=Session("ada", "s"), print=print):
+        for save in (lambda: store.save_session(session), lambda: store.check(), lambda: store.probe()):
+            try:
+                save()
+            except RuntimeError as error:
+                print(error, flush=True)
+saver = Saver()
+"""
+
+
+@pytest.mark.parametrize("use", ["used", "unused"])
+def test_a_save_while_the_interpreter_shuts_down_is_a_clear_error(tmp_path: Path, use: str) -> None:
+    store = StateStore(tmp_path, durable=False)
+    session = store.get_or_create_session("ada", "s")
+    session.add_user_message("kept")
+    store.save_session(session)
+    command = [sys.executable, "-c", SHUTDOWN, str(tmp_path), use]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert process.stdout.count("not saved, and not loaded: the interpreter is shutting down") == 3
+    assert process.stderr == ""
+    assert StateStore(tmp_path).load_session("s") == session
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_every_method_refuses_to_work_while_the_interpreter_shuts_down(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StateStore, "_is_finalizing", staticmethod(lambda: True))
+    for call in (
+        lambda: store.save_markdown("c", "n", "x"),
+        lambda: store.save_session(oxios_state.Session("ada")),
+        store.list_sessions,
+        store.check,
+        store.probe,
+        lambda: store.lock("c"),
+    ):
+        with pytest.raises(RuntimeError, match="not saved, and not loaded: the interpreter is shutting down"):
             call()
     assert not store.base_path.exists()
 

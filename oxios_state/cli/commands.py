@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +14,8 @@ import attrs
 from oxios_state import ProblemKind, PruneConfig, SessionList, SessionSummary, StateError, StateStore, converter
 from oxios_state.cli.console import Streams
 from oxios_state.cli.vocabulary import Exit, kind_name
+from oxios_state.errors import describe
+from oxios_state.model import timestamps
 from oxios_state.rendering import html
 from oxios_state.rendering.escaping import visible, visible_line
 from oxios_state.rendering.markup import escape
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from oxios_state import Finding, Quarantined, Session
+    from oxios_state import Finding, Quarantined, SearchHit, Session
 
 _T = TypeVar("_T")
 _SESSION_HEADER = ("ID", "UPDATED", "MSGS", "USER", "PROJECT", "TITLE")
@@ -84,8 +87,7 @@ class Commands:
             for hit in all_hits:
                 self._print_json({key: getattr(hit, key) for key in _HIT_FIELDS})
         else:
-            # Turns are numbered from 1, as in a transcript.
-            rows = ([hit.session_id, str(hit.turn + 1), hit.where, hit.snippet] for hit in all_hits)
+            rows = ([hit.session_id, _turn_number(hit), hit.where, hit.snippet] for hit in all_hits)
             self.streams.print_rows(_HIT_HEADER, rows)
         return Exit.DONE
 
@@ -247,7 +249,7 @@ class Commands:
                 try:
                     entry = move(item)
                 except (StateError, OSError, ValueError) as error:  # ValueError: somebody may have edited an entry
-                    self.streams.print_error(str(error))
+                    self.streams.print_error(describe(error))
                     failed.append(item)
                 else:
                     if entry is not None:  # None: the file was moved for another of its problems, or is gone
@@ -305,6 +307,11 @@ def _filters(arguments: Namespace) -> dict[str, Any]:
     }
 
 
+def _turn_number(hit: SearchHit) -> str:
+    """Return the number of a hit's turn, from 1, as in a transcript; an empty cell for the title."""
+    return "" if hit.turn is None else str(hit.turn + 1)
+
+
 def _numbers(sessions: SessionList, config: PruneConfig, now: datetime) -> str:
     """Return how many sessions a prune chose, and how many of them by which rule."""
     old = sum(is_too_old(summary, config, now) for summary in sessions)
@@ -319,9 +326,20 @@ def _entry_name(entry: Quarantined) -> str:
 
 
 def _row(fields: dict[str, Any], *keys: str) -> list[str]:
-    """Return a row of a table: timestamps to the second, and an empty cell for null."""
+    """Return a row of a table: timestamps in local time, and an empty cell for null."""
     texts = ("" if fields[key] is None else str(fields[key]) for key in keys)
-    return [f"{text[:19]}Z" if key in {"since", "updated_at"} else text for key, text in zip(keys, texts, strict=True)]
+    return [
+        _local_time(text) if key in {"since", "updated_at"} else text for key, text in zip(keys, texts, strict=True)
+    ]
+
+
+def _local_time(timestamp: str) -> str:
+    """Return a timestamp to the second in local time, as the filters understand times, with its offset."""
+    moment = timestamps.parse(timestamp)
+    # The system cannot convert the first and the last hours that a datetime can hold, and on Windows others.
+    with suppress(ValueError, OverflowError, OSError):
+        return moment.astimezone().isoformat(timespec="seconds")
+    return f"{timestamp[:19]}Z"
 
 
 def _page(session: Session) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import stat
 import sys
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from oxios_state import ProblemKind, PruneConfig, StateError, StateStore, __version__
 from oxios_state.cli.console import Streams
 from oxios_state.cli.vocabulary import Exit, kind_name
+from oxios_state.errors import describe
 from oxios_state.rendering.escaping import visible_line
 
 if TYPE_CHECKING:
@@ -31,7 +34,11 @@ exit codes:
   130  interrupted
   141  the reader of the output stopped reading
 
-With --json each line is a JSON object; timestamps are RFC 3339.
+Times are local times with their offset. With --json each line is
+a JSON object; timestamps are RFC 3339 in UTC.
+An ID or a text that begins with -h or -- looks like an option:
+put -- before it (oxios-state show -- --odd), or after an option
+write it with = (--user=--odd).
 A file that cannot be read is left out of a list, with a warning
 on standard error; check prints what is wrong with it.
 """
@@ -57,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
     except (StateError, OSError) as error:
-        streams.print_error(". ".join([str(error), *getattr(error, "__notes__", ())]))
+        streams.print_error(describe(error))
         code = Exit.FAILED
     streams.close(at_once=code == Exit.INTERRUPTED)
     return code
@@ -66,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None, streams: Streams) -> int:
     parser = _parser()
     try:
+        _refuse_two_hyphens(parser, sys.argv[1:] if argv is None else argv)
         arguments = parser.parse_args(argv)
         if arguments.run == "prune":
             arguments.config = _rules(arguments)
@@ -80,6 +88,14 @@ def _run(argv: Sequence[str] | None, streams: Streams) -> int:
     return run(arguments)
 
 
+def _refuse_two_hyphens(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Refuse ``--option=--``, for which argparse raises a ValueError on CPython 3.11 and 3.12."""
+    for argument in takewhile(lambda argument: argument != "--", argv):
+        option, _, value = argument.partition("=")
+        if option.startswith("--") and value == "--":
+            parser.error(f"argument {option}: -- is not allowed as a value")
+
+
 def _base(parser: argparse.ArgumentParser, option: str | None) -> str:
     base = os.environ.get(_BASE, "") if option is None else option
     if not base:
@@ -89,7 +105,10 @@ def _base(parser: argparse.ArgumentParser, option: str | None) -> str:
         if not stat.S_ISDIR(os.stat(base).st_mode):
             parser.error(f"not a directory: {base}")
     except OSError as error:
-        parser.error(f"cannot use the base directory: {error.strerror}: {base}")
+        reason = (
+            f"a symbolic link to a missing directory, {os.readlink(base)}" if os.path.islink(base) else error.strerror
+        )
+        parser.error(f"cannot use the base directory: {reason}: {base}")
     return base
 
 
@@ -113,6 +132,8 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.color = False  # new in CPython 3.14; without it, the output is the same on every Python
+        # What argparse takes for a negative number is an argument. So is -x, because no option has one hyphen but -h.
+        self._negative_number_matcher = re.compile("-[^-h]")
 
     def error(self, message: str) -> NoReturn:
         # Wrong arguments may contain any characters, and argparse would print some of them unescaped.
@@ -139,7 +160,9 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--markdown", action="store_true", help="print it as Markdown")
     form.add_argument("--html", metavar="FILE", help="write it as an HTML page; - is standard output")
 
-    command = _add(subcommands, "search", "search", "print the places of a text in messages, responses and tool calls")
+    command = _add(
+        subcommands, "search", "search", "print the places of a text in titles, messages, responses and tool calls"
+    )
     command.add_argument("text", metavar="TEXT", help="the text; case does not matter")
     _add_filters(command, "places")
 

@@ -15,8 +15,8 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from inspect import isabstract
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, is_typeddict
+from types import MemberDescriptorType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, is_typeddict
 
 import attrs
 from cattrs import Converter, IterableValidationError, IterableValidationNote
@@ -32,6 +32,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from oxios_state.model import timestamps
 
+_T = TypeVar("_T")
 Hook = Callable[[Any, Any], Any]
 MAX_FAULTS = 20
 """How many faults of a document, or of one list in it, are reported."""
@@ -108,9 +109,61 @@ def _scalar_union_hook(cls: Any) -> Hook:
     return structure
 
 
+def _is_class(cls: Any) -> bool:
+    return attrs.has(cls) or is_dataclass(cls)
+
+
 def _object_hook(cls: Any, conv: Converter) -> Hook:
-    structure = make_dict_structure_fn(cls, conv)
-    return strict(dict, lambda value: structure(value, cls))
+    structure = _up_to_date(cls, lambda: make_dict_structure_fn(cls, conv))
+    return strict(dict, lambda value: structure()(value, cls))
+
+
+def _unstructure_hook(cls: Any, conv: Converter) -> Callable[[Any], Any]:
+    unstructure = _up_to_date(cls, lambda: conv.gen_unstructure_attrs_fromdict(cls))
+
+    def hook(value: Any) -> Any:
+        return unstructure()(value)
+
+    return hook
+
+
+def _up_to_date(cls: Any, build: Callable[[], _T]) -> Callable[[], _T]:
+    """Return a function that returns the result of *build*, built again whenever the fields of *cls* have changed.
+
+    IPython's %autoreload edits a class in place: it gets the attributes of the class in the edited file.
+    """
+    latest = _fields(cls), build()
+
+    def current() -> _T:
+        nonlocal latest
+        fields, result = latest
+        if fields is not _fields(cls):
+            result = build()
+            latest = _fields(cls), result
+        return result
+
+    return current
+
+
+def _fields(cls: Any) -> object:
+    origin = _origin(cls)
+    return getattr(origin, "__attrs_attrs__", None) or getattr(origin, "__dataclass_fields__", None)
+
+
+def edited_class(cls: Any) -> str | None:
+    """Return the name of *cls* if it was edited in place and cannot have instances any more; else None.
+
+    The slots of the class in the edited file do not fit instances of this one.
+    """
+    origin = _origin(cls)
+    slots = [member for member in vars(origin).values() if isinstance(member, MemberDescriptorType)]
+    return class_name(cls) if any(slot.__objclass__ is not origin for slot in slots) else None
+
+
+def class_name(cls: Any) -> str:
+    """Return the name of a class, or of the class of a generic alias."""
+    name: str = _origin(cls).__qualname__
+    return name
 
 
 def _mapping_hook(cls: Any, conv: Converter) -> Hook:
@@ -225,6 +278,7 @@ def make_converter() -> Converter:
     conv.register_unstructure_hook(Decimal, str)
     conv.register_structure_hook(bytes, strict(str, lambda text: base64.b64decode(text, validate=True)))
     conv.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode())
+    conv.register_unstructure_hook_factory(_is_class, _unstructure_hook)
     conv.register_unstructure_hook_factory(_is_uuid, lambda _: str)
     for predicate, factory in _FACTORIES:
         conv.register_structure_hook_factory(predicate, factory)
@@ -233,7 +287,7 @@ def make_converter() -> Converter:
 
 _FACTORIES: list[tuple[Callable[[Any], bool], Any]] = [  # cattrs tries the last one first
     (_is_scalar_union, _scalar_union_hook),
-    (lambda cls: attrs.has(cls) or is_dataclass(cls), _object_hook),
+    (_is_class, _object_hook),
     (lambda cls: _origin(cls) in {dict, Mapping, MutableMapping}, _mapping_hook),
     (is_typeddict, _typed_dict_hook),
     (is_sequence, _array_hook_factory(tuple)),

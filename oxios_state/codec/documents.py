@@ -10,15 +10,26 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from cattrs import (
     AttributeValidationNote,
+    BaseValidationError,
     ClassValidationError,
     Converter,
+    ForbiddenExtraKeysError,
     IterableValidationError,
     StructureHandlerNotFoundError,
 )
 from cattrs.gen import make_dict_structure_fn, override
 
 from oxios_state.codec import json_text
-from oxios_state.codec.converter import MAX_FAULTS, Hook, array_of, make_converter, render_datetime, strict
+from oxios_state.codec.converter import (
+    MAX_FAULTS,
+    Hook,
+    array_of,
+    class_name,
+    edited_class,
+    make_converter,
+    render_datetime,
+    strict,
+)
 from oxios_state.errors import CorruptStateError, UnsupportedValueError
 from oxios_state.model import records, timestamps
 from oxios_state.model.immutable import SCALARS
@@ -41,6 +52,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+# The errors that say that a value of the document is wrong, and groups of them. A hook or a class that raises another
+# has a fault itself.
+_FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, ForbiddenExtraKeysError, BaseValidationError)
 _SAME_ERROR_DEPTH = 500  # levels: beyond, one JSON engine can only report the depth, so both do
 _RECORD_KEYS = {RECORD_TYPES[array]: keys for array, keys in RECORD_KEYS.items()}
 
@@ -126,10 +140,36 @@ def _structure(conv: Converter, value: Any, type: Any, path: Path) -> Any:
         return conv.structure(value, type)
     except (StructureHandlerNotFoundError, RecursionError, MemoryError):
         raise
-    except Exception as error:  # whatever a user's hook raises says that the document is not a *type*
+    except Exception as error:
+        _raise_other_causes(error, type, path)
         faults = [(json_path(keys), f"{reason:.300}") for keys, reason in islice(_faults(error, ()), MAX_FAULTS)]
         reason = faults[0][1] + "".join(f"; {place}: {more}" for place, more in faults[1:])
         raise CorruptStateError(path, reason, json_path=faults[0][0]) from error
+
+
+def _raise_other_causes(error: Exception, type: Any, path: Path) -> None:
+    """Raise an error of structuring if a program is its cause, and not the document.
+
+    Raises:
+        TypeError: If a class was edited in place and cannot have instances any more.
+        Exception: If it is, or contains, an error that does not say that a value is wrong: that error.
+    """
+    for part in _parts(error):
+        if isinstance(part, ClassValidationError) and (name := edited_class(part.cl)):
+            raise TypeError(
+                f"the class {name} was edited while the program runs, as by %autoreload, and its slots do not fit its"
+                f" instances any more: restart the program, or use attrs.define(slots=False). Not read: {path}"
+            ) from error
+        if not isinstance(part, _FAULTS):
+            part.add_note(f"raised while {path} was read as {type}")
+            raise part
+
+
+def _parts(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and, if it is a group, the errors in it."""
+    yield error
+    for part in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+        yield from _parts(part)
 
 
 def _faults(error: BaseException, keys: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -150,7 +190,10 @@ def _faults(error: BaseException, keys: tuple[str | int, ...]) -> Iterator[tuple
         yield keys, str(error)
         return
     for inner in plain:
-        yield from _faults(inner, keys)
+        for place, reason in _faults(inner, keys):
+            # The class itself raised it: its name says where to look.
+            by_class = isinstance(inner, TypeError) and isinstance(error, ClassValidationError)
+            yield place, f"{class_name(error.cl)}: {reason}" if by_class else reason
 
 
 # Arrays of records. Most are as kernels write them: these are checked a column at a time, which CPython does in C, in a

@@ -12,7 +12,9 @@ import re
 from contextlib import suppress
 from importlib import import_module
 from itertools import accumulate
-from json import JSONDecodeError, JSONDecoder, encoder  # not from json.encoder: importing both at once may deadlock
+
+# Not from json.encoder: importing both at once may deadlock.
+from json import JSONDecodeError, JSONDecoder, detect_encoding, encoder
 from typing import TYPE_CHECKING, Any
 
 from oxios_state.errors import CorruptStateError, UnsupportedValueError
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_INTEGER_LENGTH = len(str(MIN_INTEGER))
+_POWER_CUT = "as after a power cut without sync"
+_BYTE_ORDER_MARKS = {
+    "UTF-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
+    "UTF-16": (b"\xff\xfe", b"\xfe\xff"),
+}
 _SURROGATE_ESCAPE = rb"\\u[dD][89a-fA-F]"
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _LITERAL = rf'{_STRING}|[^\s"\[\]{{}},:]+'
@@ -215,8 +222,7 @@ def _parse_strictly(raw: bytes, path: Path) -> Any:
     try:
         value = _decoder.decode(text)
     except JSONDecodeError as error:
-        reason = "the text begins with a byte order mark" if text[:1] == "\ufeff" else error.msg
-        raise CorruptStateError(path, reason, error.lineno, error.colno) from None
+        raise CorruptStateError(path, _reason(raw, text, error), error.lineno, error.colno) from None
     except _BadLiteralError as error:
         literal, reason = error.args
         start = next(token.start() for token in re.finditer(_LITERAL, text) if token[0].startswith(literal))
@@ -231,6 +237,23 @@ def _parse_strictly(raw: bytes, path: Path) -> Any:
         except InvalidValueError as error:
             raise CorruptStateError(path, error.reason, json_path=error.path) from None
     return value
+
+
+def _reason(raw: bytes, text: str, error: JSONDecodeError) -> str:
+    """Return what is wrong with a document, in words that say what happened to the file."""
+    rest = text[error.pos :]
+    encoding = detect_encoding(raw[:4]).upper()
+    causes = (
+        (not raw, "the file is empty"),
+        (not raw.strip(b"\0"), f"the file contains only NUL bytes, {_POWER_CUT}"),
+        (encoding == "UTF-8-SIG", "the text begins with a byte order mark"),
+        (encoding != "UTF-8", f"the text seems to be {encoding}, not UTF-8"),
+        (text.isspace(), "the file contains only white space"),
+        (error.msg == "Extra data" and not rest.strip("\0"), f"NUL bytes after the document, {_POWER_CUT}"),
+        (error.msg == "Extra data", "text after the end of the document"),
+        (rest and not rest.strip("\0"), f"{error.msg}, but the rest of the file is NUL bytes, {_POWER_CUT}"),
+    )
+    return next((reason for holds, reason in causes if holds), error.msg)
 
 
 def _brackets_exceed(text: str, limit: int) -> bool:
@@ -251,7 +274,10 @@ def decode_text(raw: bytes, path: Path) -> str:
         return raw.decode()
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode()
+        encoding = next((name for name, marks in _BYTE_ORDER_MARKS.items() if raw.startswith(marks)), None)
         reason = f"byte 0x{raw[error.start]:02x} is not UTF-8 ({error.reason})"
+        if encoding is not None:
+            reason = f"the text is {encoding}, not UTF-8"
         raise CorruptStateError(path, reason, *_line_and_column(before, len(before))) from None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oxios_state.codec import documents, json_text
-from oxios_state.errors import CorruptStateError, InvalidNameError, UnsupportedValueError
+from oxios_state.errors import CorruptStateError, InvalidNameError, UnsupportedValueError, describe
 from oxios_state.maintenance.problems import Problem, ProblemKind
 from oxios_state.model.progress import over
 from oxios_state.model.values import SESSIONS
@@ -108,8 +108,8 @@ def _check_document(tree: Tree, path: Path) -> Iterator[Problem]:
     if not stat.S_ISREG(path.stat().st_mode):
         yield Problem(ProblemKind.NOT_A_FILE, path, "not a regular file")
         return
-    raw = reads.read(path) or b""
     try:
+        raw = reads.read(path, tree.max_file_bytes) or b""
         if path.suffix == ".md":
             json_text.decode_text(raw, path)
             return
@@ -137,8 +137,8 @@ def _misnamed(path: Path, session_id: str) -> Problem:
 def _unreadable(path: Path, error: OSError) -> Problem:
     if isinstance(error, PermissionError):
         remedy = "let its owner give you, and nobody else, permission to read it"
-        return Problem(ProblemKind.UNREADABLE, path, str(error), remedy)
-    return Problem(ProblemKind.UNREADABLE, path, str(error))
+        return Problem(ProblemKind.UNREADABLE, path, describe(error), remedy)
+    return Problem(ProblemKind.UNREADABLE, path, describe(error))
 
 
 def _find_collisions(directory: Path, entries: Iterable[str]) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import attrs
 from filelock import lock_descriptor, unlock_descriptor
 
-from oxios_state.errors import InvalidNameError
+from oxios_state.errors import InvalidNameError, describe, reason_of
 from oxios_state.maintenance.probe_process import PROGRAM, NotTriedError, OtherProcess
 from oxios_state.maintenance.problems import Finding
 from oxios_state.storage import nfs, revisions, system
@@ -82,7 +82,7 @@ class Operations:
     replace: Callable[[str, str], object] = os.replace
     link: Callable[[str, str], object] = os.link
     exists: Callable[[str], bool] = os.path.lexists
-    sync: Callable[[int], object] = os.fsync
+    sync: Callable[[int], object] = system.sync
     sync_directory: Callable[[Path], object] = sync_directory
     set_times: Callable[[str, tuple[int, int]], object] = lambda path, times: os.utime(path, ns=times)
     now: Callable[[], int] = time.time_ns
@@ -98,12 +98,16 @@ def probe(tree: Tree, operations: Operations | None = None) -> list[Finding]:
     Returns:
         One finding for each trial, including those that failed or were not possible. If nothing can be written, that
         is the only finding.
+
+    Raises:
+        OSError: If the store is read-only.
     """
+    tree.refuse_change()
     with ExitStack() as stack:
         try:
             directory = stack.enter_context(_scratch_directory(tree))
         except (OSError, InvalidNameError) as error:
-            return [Finding("directory", holds=False, detail=f"nothing can be created in it: {error}")]
+            return [Finding("directory", holds=False, detail=f"nothing can be created in it: {describe(error)}")]
         return list(_Probe(directory, operations or Operations(), stack).run())
 
 
@@ -119,7 +123,7 @@ def _scratch_directory(tree: Tree) -> Iterator[Path]:
     try:
         tree.make_directory(tree.base)
         # Not durable: that a directory cannot be synced is a finding, and no reason to try nothing.
-        directory = Tree(tree.base, durable=False).make_own_directory(name)
+        directory = tree.without_syncs().make_own_directory(name)
         for other in tree.own.iterdir():
             if _is_stale(other):
                 _remove_directory(other)
@@ -271,7 +275,9 @@ class _Probe:
             try:
                 self._create(name)
             except (OSError, UnicodeEncodeError) as error:
-                faults.append(f"no file can be named {name!a} ({getattr(error, 'strerror', error)})")
+                faults.append(
+                    f"no file can be named {name!a} ({reason_of(error) if isinstance(error, OSError) else error})"
+                )
                 continue
             if self._operations.exists(self._path(twin)):
                 faults.append(f"{name!a} and {twin!a} are one file, not two documents")
@@ -295,7 +301,7 @@ class _Probe:
             self._operations.link(path, self._path("link"))
         except OSError as error:
             risk = "a power cut may lose a file while it is archived or quarantined"
-            return None, f"there are none ({error.strerror}): {risk}"
+            return None, f"there are none ({reason_of(error)}): {risk}"
         return True, "a file that is archived or quarantined is in one of the two places at any time"
 
     def _check_times(self) -> tuple[bool | None, str]:
@@ -330,7 +336,7 @@ def _try(what: str, trial: Trial) -> Finding:
     except NotTriedError as error:
         return Finding(what, holds=None, detail=f"not tried: {error}")
     except OSError as error:
-        return Finding(what, holds=False, detail=f"the trial failed: {error.strerror or error}")
+        return Finding(what, holds=False, detail=f"the trial failed: {reason_of(error)}")
     return Finding(what, holds, detail)
 
 

@@ -44,7 +44,7 @@ for line in sys.stdin:
     try:
         answer = {"result": globals()[task](path)}
     except OSError as error:
-        answer = {"error": str(error)}
+        answer = {"error": [error.errno, error.strerror or f"{type(error).__name__}: {error}"]}
     print(json.dumps(answer), flush=True)
 """
 """The program. It first receives the `sys.path` of this process, as its interpreter may find other packages."""
@@ -109,7 +109,7 @@ class OtherProcess:
                 return answer["result"]
         except (ValueError, TypeError, KeyError):
             raise NotTriedError(f"another process does not answer: {self._process.args[0]}") from None
-        raise OSError(answer["error"])
+        raise OSError(*answer["error"])
 
     def _send(self, message: list[str]) -> None:
         with suppress(OSError):  # the process has ended, and will not answer

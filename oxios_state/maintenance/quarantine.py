@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from oxios_state.codec import json_text
-from oxios_state.errors import CorruptStateError
+from oxios_state.errors import CorruptStateError, describe
 from oxios_state.maintenance import check
 from oxios_state.maintenance.problems import Problem, Quarantined
 from oxios_state.maintenance.reports import Reports
@@ -34,6 +34,7 @@ Decode = Callable[[bytes, Path], object]
 """Decodes a document; raises a CorruptStateError for one that it cannot read."""
 
 _CONTENT, _REASON = "content", "reason.json"
+_MAX_REASON = 2**20  # bytes: a name and some faults are a few thousand
 
 
 class QuarantineDirectory:
@@ -85,7 +86,7 @@ class QuarantineDirectory:
             except (CorruptStateError, OSError) as error:
                 state = str(error), reads.identity(reason)
                 bad.add((name, state))
-                self._reports.warn(name, state, "left out of the list of quarantined files: %s", error)
+                self._reports.warn(name, state, "left out of the list of quarantined files: %s", describe(error))
         self._reports.keep(bad)
         return entries
 
@@ -95,8 +96,8 @@ class QuarantineDirectory:
         with self._locks.hold_for(entry.path, entry.content):
             self._tree.refuse_outside(entry.path)  # again: a link may have appeared during the wait
             self._refuse_foreign(entry)
-            move(self._tree, entry.content, entry.path)
-            self._forget(entry)
+            if move(self._tree, entry.content, entry.path):
+                self._forget(entry)
             # Or a power cut could list the file as in quarantine again, though it may have changed since.
             self._tree.sync(entry.content.parents[1], f"{entry.path.name} is restored")
 
@@ -127,6 +128,7 @@ class QuarantineDirectory:
         """Copy a file that *decode* refuses to quarantine before the block replaces it. The caller holds the lock.
 
         If quarantine has a copy of it already, that one is kept.
+        A file that is too large to be read is not copied: it gets a second name there, or is moved.
 
         Args:
             path: The file.
@@ -136,7 +138,7 @@ class QuarantineDirectory:
         Raises:
             OSError: If it cannot be copied; nothing is replaced.
         """
-        corrupt = None if sound == reads.identity(path) else _corrupt(path, decode)
+        corrupt = None if sound == reads.identity(path) else _corrupt(path, decode, self._tree.max_file_bytes)
         if corrupt is None:
             yield
             return
@@ -146,34 +148,61 @@ class QuarantineDirectory:
             yield
         except BaseException:
             with suppress(OSError, CorruptStateError):  # then the copy stays
-                if entry is not None and reads.read(path) == content:  # not if an interrupt came after it was replaced
+                if entry is None:
+                    pass  # there was a copy already
+                elif content is None:
+                    self._put_back(entry)
+                elif reads.read(path, self._tree.max_file_bytes) == content:  # else it was replaced all the same
                     self._discard(entry)
             raise
 
-    def _copy(self, path: Path, content: bytes, reason: str) -> Quarantined | None:
-        """Create an entry with the content of a file; None if there is one."""
+    def _set_aside(self, entry: Quarantined) -> None:
+        """Let an entry have the file itself, which keeps its name too if the file system has hard links."""
         try:
-            if self._has_copy(path, content):
+            os.link(entry.path, entry.content)
+        except OSError:
+            self._tree.move(entry.path, entry.content)  # not between file systems: copying it could take for ever
+        self._tree.sync(entry.content.parent, f"{entry.path.name} is in quarantine")
+
+    def _put_back(self, entry: Quarantined) -> None:
+        if not reads.is_there(entry.path):
+            self._tree.move(entry.content, entry.path)
+        elif not reads.is_there(entry.content) or os.path.samefile(entry.path, entry.content):
+            tree.remove(entry.content)
+        else:
+            return  # the file was replaced all the same
+        self._forget(entry)
+
+    def _copy(self, path: Path, content: bytes | None, reason: str) -> Quarantined | None:
+        """Create an entry with the content of a file, or with the file itself; None if there is one."""
+        try:
+            if content is not None and self._has_copy(path, content):
                 return None
             entry = self._prepare(path, reason)
             try:
-                self._write(entry.content, content)
+                if content is None:
+                    self._set_aside(entry)
+                else:
+                    self._write(entry.content, content)
             except BaseException:
-                self._discard(entry)
+                if content is None:
+                    self._put_back(entry)
+                else:
+                    self._discard(entry)
                 raise
         except OSError as error:  # not re-raised as it is: a DurabilityError would say that the document is saved
-            why = f"its old content cannot be copied to quarantine: {error.strerror}"
-            raise OSError(error.errno, why, error.filename) from error
+            why = f"its old content cannot be copied to quarantine: {error.strerror or describe(error)}"
+            raise (OSError(why) if error.errno is None else OSError(error.errno, why, error.filename)) from error
         return entry
 
     def _has_copy(self, path: Path, content: bytes) -> bool:
         """Return whether an entry has the content of a file; if so, it survives a power cut."""
         for entry in self.entries():
-            with suppress(OSError):  # one that cannot be read or synced does not count
+            with suppress(OSError, CorruptStateError):  # one that cannot be read or synced does not count
                 if (
                     entry.path == path
                     and _is_file_of(entry.content, len(content))
-                    and reads.read(entry.content) == content
+                    and reads.read(entry.content, len(content)) == content
                 ):
                     sync_file(self._tree, entry.content)
                     for directory in entry.content.parents[:2]:
@@ -188,7 +217,12 @@ class QuarantineDirectory:
                 files = entry.content, other.content
                 with suppress(OSError):  # then both stay
                     size = os.lstat(entry.content).st_size
-                    if all(_is_file_of(file, size) for file in files) and same_content(*files):
+                    # A file that is too large to be read is too large to be compared.
+                    if (
+                        size <= self._tree.max_file_bytes
+                        and all(_is_file_of(file, size) for file in files)
+                        and same_content(*files)
+                    ):
                         self._discard(other)
 
     def _discard(self, entry: Quarantined) -> bool:
@@ -222,7 +256,7 @@ class QuarantineDirectory:
         return entry
 
     def _entry(self, content: Path, reason: Path) -> Quarantined:
-        document = json_text.decode(reads.read(reason) or b"", reason)
+        document = json_text.decode(reads.read(reason, _MAX_REASON) or b"", reason)
         if not isinstance(document, dict):
             raise CorruptStateError(reason, "expected an object", json_path="$")
         for key in ("path", "reason", "since"):
@@ -246,23 +280,32 @@ def _is_file_of(path: Path, size: int) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size == size
 
 
-def sound_identity(path: Path, decode: Decode, known: Container[Identity | None] = ()) -> Identity | None:
+def sound_identity(
+    path: Path, decode: Decode, known: Container[Identity | None] = (), limit: int = tree.MAX_FILE_BYTES
+) -> Identity | None:
     """Return the identity of a file that *decode* accepts, or that does not exist; None if *decode* refuses it.
 
     Args:
         path: The file.
         decode: Decodes it.
         known: Identities of the file when *decode* accepted it.
+        limit: The size of the largest file that is read, in bytes.
     """
     identity = reads.identity(path)
-    return identity if identity in known or _corrupt(path, decode) is None else None
+    return identity if identity in known or _corrupt(path, decode, limit) is None else None
 
 
-def _corrupt(path: Path, decode: Decode) -> tuple[bytes, str] | None:
-    """Return the content of a file and why *decode* refuses it; None if it accepts it, or there is no file."""
-    if reads.is_file(path) and (raw := reads.read(path)) is not None:
-        try:
+def _corrupt(path: Path, decode: Decode, limit: int) -> tuple[bytes | None, str] | None:
+    """Return the content of a file and why *decode* refuses it; None if it accepts it, or there is no file.
+
+    There is no content of a file that is too large to be read. A link to one is left out: replacing the link loses
+    nothing.
+    """
+    raw = None
+    try:
+        if reads.is_file(path) and (raw := reads.read(path, limit)) is not None:
             decode(raw, path)
-        except CorruptStateError as error:
+    except CorruptStateError as error:
+        if raw is not None or not path.is_symlink():
             return raw, str(error)
     return None

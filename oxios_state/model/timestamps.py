@@ -122,7 +122,9 @@ def parse(text: str) -> datetime:
         if moment.tzinfo is not UTC:
             moment = moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{text!r:.60} is not a time that a datetime can hold: {error}") from error
+        is_outside = isinstance(error, OverflowError) or text.startswith("0000")
+        reason = "its year is outside 1 to 9999, as written or in UTC" if is_outside else error
+        raise ValueError(f"{text!r:.60} is not a time that a datetime can hold: {reason}") from error
     fraction = match[1]
     if fraction is not None and len(fraction) > 6 and (nanosecond := int(fraction[6:9].ljust(3, "0"))):
         return _with_nanosecond(moment, nanosecond)

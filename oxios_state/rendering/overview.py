@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from oxios_state.errors import StateError
+from oxios_state.errors import StateError, describe
 from oxios_state.model.summary import SessionList
 from oxios_state.model.values import SESSIONS
 from oxios_state.rendering.formatting import count, file_size
@@ -81,7 +81,7 @@ def survey(store: StateStore) -> Overview:
     try:
         sessions = store.list_sessions()
     except (OSError, StateError) as error:
-        notes.append(f"the sessions cannot be listed: {error}")
+        notes.append(f"the sessions cannot be listed: {describe(error)}")
         return Overview(categories, SessionList(), notes)
     files = next((category.json for category in categories if category.name == SESSIONS), 0)
     if files > len(sessions):

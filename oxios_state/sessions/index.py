@@ -16,7 +16,7 @@ from json import dumps, loads
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oxios_state.codec.documents import decode_named
-from oxios_state.errors import CorruptStateError, StateError
+from oxios_state.errors import CorruptStateError, StateError, describe
 from oxios_state.maintenance.reports import Reports
 from oxios_state.model import timestamps
 from oxios_state.model.progress import over
@@ -25,7 +25,6 @@ from oxios_state.model.summary import SessionSummary, summarise
 from oxios_state.model.values import SESSIONS
 from oxios_state.storage import forks, names, reads, system
 from oxios_state.storage.atomic_write import Staged
-from oxios_state.storage.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from oxios_state.model.progress import Progress
     from oxios_state.model.revision import Identity
+    from oxios_state.storage.tree import Tree
 
 _log = logging.getLogger("oxios_state")
 
@@ -150,7 +150,7 @@ class SessionIndex:
             raw: Its content; None if it was not read.
             error: Why it cannot be read.
         """
-        self._reports.warn(path.name, _state(path, raw, error), "left out of the search: %s", error)
+        self._reports.warn(path.name, _state(path, raw, error), "left out of the search: %s", describe(error))
 
     def _from_file(self) -> _Listing:
         entries = self._file.read()
@@ -183,9 +183,9 @@ class SessionIndex:
             names.check_name(name, ".json")
             with self._tree.open(SESSIONS) as directory:
                 path = directory.file(file_name)
-            result = reads.read_unless_known(path)
+            result = reads.read_unless_known(path, limit=self._tree.max_file_bytes)
         except (StateError, OSError) as error:
-            return Entry(_REFUSED, None, str(error), _state(path, None, error))
+            return Entry(_REFUSED, None, describe(error), _state(path, None, error))
         raw, identity = result or (None, None)
         if raw is None:
             return None
@@ -220,14 +220,14 @@ class SummaryFile:
     """
 
     def __init__(self, tree: Tree) -> None:
-        self._tree = Tree(tree.base, durable=False)
+        self._tree = tree.without_syncs()
 
     def read(self) -> dict[str, Entry]:
         """Return the entries by the names of their files; none if there is no undamaged file of this format."""
         try:
-            return decode_entries(reads.read(self._path()) or b"")
+            return decode_entries(reads.read(self._path(), self._tree.max_file_bytes) or b"")
         except (StateError, OSError, ValueError, TypeError, RecursionError) as error:
-            _log.debug("no cache of summaries: %s", error)
+            _log.debug("no cache of summaries: %s", describe(error))
             return {}
 
     def write(
@@ -250,17 +250,22 @@ class SummaryFile:
         if few and written.keys() <= entries.keys():  # a title must not outlive its session here
             return written
         try:
-            if not self._is_own():
+            if not self._may_write():
                 return written
             self._tree.make_own_directory("cache")
-            with Staged(self._tree, self._path(), encode_entries(rows)) as staged:
+            content = encode_entries(rows)
+            if sum(map(len, content)) > self._tree.max_file_bytes:
+                content = encode_entries({})  # nobody would read the other
+            with Staged(self._tree, self._path(), content) as staged:
                 staged.replace()
         except (StateError, OSError) as error:  # a read-only directory, a full disk
-            _log.debug("no cache of summaries: %s", error)
+            _log.debug("no cache of summaries: %s", describe(error))
         return identities
 
-    def _is_own(self) -> bool:
-        """Return whether the base exists and belongs to this user: a file that root leaves would lock others out."""
+    def _may_write(self) -> bool:
+        """Return whether the cache may be written: not without a base, nor as root, which would lock others out."""
+        if self._tree.read_only:
+            return False
         try:
             owner = os.stat(self._tree.base).st_uid
         except FileNotFoundError:  # deleted since it was listed

@@ -128,7 +128,7 @@ class Removal:
         if self._archive is None and directory.remove_if(file_name, revision.identity):
             return True
         path = directory.file(file_name)
-        result = reads.read_unless_known(path, (revision.identity,))
+        result = reads.read_unless_known(path, (revision.identity,), self._tree.max_file_bytes)
         if result is None or (result[0] is not None and not revision.matches(result[0])):
             return False
         if self._archive is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -67,6 +68,7 @@ class Sessions:
     @contextmanager
     def edit(self, session_id: str) -> Iterator[Session]:
         """Load a session under the lock, yield it, and save it if the block succeeds."""
+        self._documents.tree.refuse_change()
         path = self._path(session_id)
         missing = SessionNotFoundError(f"there is no session {session_id!r} in {self._documents.tree.base}")
         if not reads.is_there(path):
@@ -117,14 +119,15 @@ class Sessions:
         """Yield the places where the sessions that meet the conditions contain a text."""
         needle = Needle(text, context)
         limit = None if limit is None else check_count("limit", limit)
-        return islice(self._hits(needle, SessionFilter(*conditions), progress), limit)
+        stop = None if limit is None else min(limit, sys.maxsize)  # islice takes no more
+        return islice(self._hits(needle, SessionFilter(*conditions), progress), stop)
 
     def _hits(self, needle: Needle, conditions: SessionFilter, progress: Progress | None) -> Iterator[SearchHit]:
         for summary in over(self._chosen(conditions, progress), progress):
             path, raw = self._documents.tree.base / SESSIONS / f"{summary.id}.json", None
             try:
                 path = self._path(summary.id)
-                raw = reads.read(path)
+                raw = self._documents.read(path)
                 if raw is None or not needle.may_be_in(raw):
                     continue
                 session = decode_named(raw, path)
@@ -146,6 +149,8 @@ class Sessions:
         progress: Progress | None = None,
     ) -> SessionList:
         """Remove the sessions that the rules choose, and sweep the temporary files of dead writers."""
+        if not dry_run:
+            self._documents.tree.refuse_change()
         now = time_of(now)
         removal = Removal(self._documents, archive)
         due = self._due(config, now, keep=keep, progress=progress)
@@ -198,7 +203,7 @@ class Sessions:
 
     def _load(self, path: Path) -> Session | None:
         known, kept = self._cache.get(path)
-        result = reads.read_unless_known(path, (known,))
+        result = reads.read_unless_known(path, (known,), self._documents.tree.max_file_bytes)
         if result is None:
             return None
         raw, identity = result
@@ -233,18 +238,20 @@ class Sessions:
             text,
             decode=decode_named,
             known={source.identity if source else None, self._cache.get(path)[0]},
-            check=(lambda: _check_unchanged(source, path)) if only_unchanged else None,
+            check=(lambda: _check_unchanged(source, path, self._documents.tree.max_file_bytes))
+            if only_unchanged
+            else None,
             saved=saved,
         )
 
 
-def _check_unchanged(source: Revision | None, path: Path) -> None:
+def _check_unchanged(source: Revision | None, path: Path, limit: int) -> None:
     """Raise an error if a session's file is not at its *source* any more.
 
     Raises:
         SessionConflictError: If another process changed, deleted or created it.
     """
-    result = reads.read_unless_known(path, () if source is None else (source.identity,))
+    result = reads.read_unless_known(path, () if source is None else (source.identity,), limit)
     if result is None and source is None:
         return
     if result is None:

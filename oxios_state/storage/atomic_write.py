@@ -137,7 +137,7 @@ class Staged:
             if stat.S_ISREG(mode) and stat.S_IMODE(mode) != 0o600:
                 os.chmod(self._descriptor if os.chmod in os.supports_fd else temporary, stat.S_IMODE(mode))
         if self._tree.durable:
-            os.fsync(self._descriptor)  # once: after a failure, Linux may have dropped the pages
+            system.sync(self._descriptor)  # once: after a failure, Linux may have dropped the pages
 
     def _discard(self) -> None:
         self._close()
@@ -170,7 +170,11 @@ def sweep(tree: Tree) -> list[Path]:
 
     A writer of this library locks its temporary file until it is renamed, so an unlocked one has no writer. The
     kernel's, and on Windows all, count as orphans after an hour.
+
+    Raises:
+        OSError: If the store is read-only.
     """
+    tree.refuse_change()
     return [path for path in _all_files(tree) if is_orphan(path, remove)]
 
 
@@ -197,11 +201,12 @@ def is_orphan(path: Path, then: Callable[[Path], object] = lambda _: None) -> bo
 
 
 def _is_unlocked(path: Path, then: Callable[[Path], object]) -> bool:
-    flags = system.BINARY | system.NO_LINK | system.NO_WAIT
+    flags = system.BINARY | system.NO_LINK
     try:
-        descriptor = os.open(path, os.O_RDWR | flags)  # some network file systems lock only files open for writing
+        # Some network file systems lock only files open for writing.
+        descriptor = system.open_file(path, os.O_RDWR | flags)
     except PermissionError:
-        descriptor = os.open(path, os.O_RDONLY | flags)  # it has the mode of its read-only document
+        descriptor = system.open_file(path, os.O_RDONLY | flags)  # it has the mode of its read-only document
     try:
         if not (stat.S_ISREG(os.fstat(descriptor).st_mode) and locks.try_lock(descriptor, str(path))):
             return False

@@ -305,6 +305,7 @@ class CategoryLocks:
             LockTimeoutError: If the lock was not free in time.
         """
         names.check_category(category)
+        self._tree.refuse_change()
         directory = self._tree.make_own_directory("locks")
         wait = self._timeout if timeout is None else timeout
         with hold(directory, self._tree.real_category(category), wait) as acquired:

@@ -141,10 +141,10 @@ class _Copy:
                         view = view[os.write(descriptor, view) :]
                 after = identity_of(os.fstat(source.fileno()))
             if not before == after == identity_of(status):
-                raise OSError(errno.EBUSY, "somebody saves it while it is moved")
+                raise OSError(errno.EAGAIN, "somebody saves it while it is moved")
             _copy_status(path, copy, status)
             if self._tree.durable:
-                os.fsync(descriptor)
+                system.sync(descriptor)
         finally:
             if descriptor != self._descriptor:
                 os.close(descriptor)
@@ -168,7 +168,7 @@ def sync_file(tree: Tree, path: Path) -> None:
     """Make the content of a file that another process wrote survive a power cut."""
     if tree.durable:
         with naming(path), open(path, "rb", opener=_open) as file:
-            os.fsync(file.fileno())
+            system.sync(file.fileno())
 
 
 def same_content(path: Path, other: Path) -> bool:
@@ -183,7 +183,7 @@ def same_content(path: Path, other: Path) -> bool:
 
 
 def _open(path: str, _: int) -> int:
-    return os.open(path, system.READ | system.NO_LINK)
+    return system.open_file(path, system.READ | system.NO_LINK)
 
 
 def _is_regular(path: Path) -> bool:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oxios_state.errors import DurabilityError, InvalidNameError
+from oxios_state.errors import DurabilityError, InvalidNameError, reason_of
 from oxios_state.storage import names, nfs, system
 from oxios_state.storage.names import FOREIGN_PREFIXES, NOT_CATEGORIES, OWN_PREFIX
 from oxios_state.storage.revisions import NO_FILE, identity_of
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 # Errors of file systems without hard links: Linux's own, FUSE, servers; and of a file that has too many.
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
+MAX_FILE_BYTES = 2**30
+"""The size of the largest file that a store reads and writes, by default."""
+
+_BEGINNING = 4096  # bytes of a file that tell whose it is
+_MOUNT_POINT = " (a file that is a mount point, as in a container, cannot be replaced: mount its directory instead)"
 _RELATIVE = {os.stat, os.unlink} <= os.supports_dir_fd
 
 
@@ -77,7 +82,8 @@ class Directory:
             with os.scandir(self.path) as entries:
                 for entry in entries:
                     name = entry.name
-                    if name.endswith(extension) and name != extension and not name.startswith(FOREIGN_PREFIXES):
+                    # Few names begin with a dot, so that one comparison does for most.
+                    if name.endswith(extension) and (name[0] != "." or names.is_document(name)):
                         try:
                             # On Windows an entry's own status has no inode.
                             status = os.lstat(entry) if system.WINDOWS else entry.stat(follow_symlinks=False)
@@ -128,13 +134,33 @@ class Tree:
     Args:
         base: The base directory, absolute.
         durable: Whether changes are synced, to survive a power cut.
+        read_only: Whether every change is refused.
+        max_file_bytes: The size of the largest file that is read or written.
     """
 
-    def __init__(self, base: Path, *, durable: bool) -> None:
+    def __init__(
+        self, base: Path, *, durable: bool, read_only: bool = False, max_file_bytes: int = MAX_FILE_BYTES
+    ) -> None:
         self.base = base
         self.durable = durable
+        self.read_only = read_only
+        self.max_file_bytes = max_file_bytes
         self._synced: set[Path] = set()  # directories that a power cut does not undo
         self._own_created: set[Path] = set()
+
+    def without_syncs(self) -> Tree:
+        """Return this tree for files that need not survive a power cut."""
+        return Tree(self.base, durable=False, read_only=self.read_only, max_file_bytes=self.max_file_bytes)
+
+    def refuse_change(self) -> None:
+        """Raise an error if the store is read-only.
+
+        Raises:
+            OSError: If it is; EROFS, with the base directory.
+        """
+        if self.read_only:
+            reason = "the store is read-only: it was created with read_only=True"
+            raise OSError(errno.EROFS, reason, str(self.base))
 
     @property
     def own(self) -> Path:
@@ -204,6 +230,7 @@ class Tree:
             InvalidNameError: If *target* is *path* by another name.
             FileExistsError: If there is another file at *target*. If it is the same file, only *path* is removed.
         """
+        self.refuse_change()
         self.make_directory(target.parent)
         if path.name == target.name and os.path.samefile(path.parent, target.parent):
             raise InvalidNameError(f"a file cannot be moved to where it is: {target}")
@@ -231,7 +258,7 @@ class Tree:
         try:
             sync_directory(directory)
         except OSError as error:
-            reason = f"{done}, but a power cut could undo it: {error.strerror or error}"
+            reason = f"{done}, but a power cut could undo it: {reason_of(error)}"
             if error.errno is None:  # an error of a program, not of the system
                 raise DurabilityError(f"{reason}: {directory}") from error
             raise DurabilityError(error.errno, reason, str(directory)) from error
@@ -243,6 +270,7 @@ class Tree:
         """
         if directory in self._synced and directory.is_dir():
             return
+        self.refuse_change()
         uncertain = []
         while not directory.is_dir() or (
             self.durable and self.base in directory.parents and directory not in self._synced
@@ -255,6 +283,9 @@ class Tree:
                 path.mkdir(mode=0o700)
             except FileExistsError:  # if that is a file, the next step reports it
                 created = False
+                if path.is_symlink() and not path.exists():
+                    reason = f"a symbolic link to a missing directory, {path.readlink()}"
+                    raise FileNotFoundError(errno.ENOENT, reason, str(path)) from None
             if self.durable:
                 try:
                     sync_directory(path.parent)
@@ -274,11 +305,12 @@ class Tree:
             self.make_directory(directory)
             ignore = self.own / ".gitignore"
             with naming(ignore):
-                content = ignore.read_bytes() if ignore.is_file() else b""
+                content = _beginning(ignore) if ignore.is_file() else b""
                 # After a power cut, or on a full disk, it may be empty, cut off or zeros; anything else is the user's.
-                if content != b"*\n" and not content.strip(b"*\n\0"):
-                    flags = os.O_WRONLY | os.O_CREAT | system.BINARY | system.NO_LINK | system.NO_WAIT
-                    with open(os.open(ignore, flags, 0o600), "wb") as file:
+                if content != b"*\n" and len(content) < _BEGINNING and not content.strip(b"*\n\0"):
+                    flags = os.O_WRONLY | os.O_CREAT | system.BINARY | system.NO_LINK
+                    with open(system.open_file(ignore, flags, 0o600), "wb") as file:
+                        file.truncate()
                         file.write(b"*\n")
             self._own_created.add(directory)
         return directory
@@ -321,10 +353,19 @@ def join(directory: Path, name: str) -> Path:
 def remove(path: Path) -> bool:
     """Remove a file and return whether it existed. The removal survives a power cut once its directory is synced."""
     try:
-        os.unlink(path)
+        with naming(path):
+            os.unlink(path)
     except FileNotFoundError:
         return False
     return True
+
+
+def _beginning(path: Path) -> bytes:
+    descriptor = system.open_file(path, system.READ)
+    try:
+        return os.read(descriptor, _BEGINNING)
+    finally:
+        os.close(descriptor)
 
 
 def _is_directory(path: Path) -> bool:
@@ -362,7 +403,7 @@ def sync_directory(directory: Path) -> None:
     with naming(directory):
         descriptor = os.open(directory, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            system.sync(descriptor)
         finally:
             os.close(descriptor)
 
@@ -376,4 +417,5 @@ def naming(path: str | Path) -> Iterator[None]:
         if error.errno is None:  # an error of a program, not of the system: its type and text say more
             error.add_note(str(path))
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        reason = f"{error.strerror}{_MOUNT_POINT}" if error.errno == errno.EBUSY else error.strerror
+        raise OSError(error.errno, reason, str(path)) from error

@@ -104,6 +104,13 @@ def test_a_base_that_does_not_exist_is_not_created(run: Run, tmp_path: Path) -> 
     assert os.listdir(tmp_path) == []
 
 
+def test_a_base_that_is_a_link_to_a_missing_directory_is_an_error(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "base").symlink_to(tmp_path / "missing")
+    code, _, errors = run("list", "--base", str(tmp_path / "base"))
+    assert code == 2
+    assert f"cannot use the base directory: a symbolic link to a missing directory, {tmp_path / 'missing'}" in errors
+
+
 def test_a_base_that_is_a_file_is_an_error(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     code, _, errors = run("list", "--base", str(tmp_path / "file"))
@@ -165,12 +172,48 @@ def test_the_version_is_that_of_the_package(run: Run) -> None:
         ["list", "--odd"],
         ["list", "--limit", "one"],
         ["search"],
+        ["show", "--odd"],
+        ["list", "-x"],
+        ["list", "--user=--"],
+        ["list", "--limit=--"],
+        ["list", "--us=--"],
+        ["--base=--", "list"],
+        ["prune", "--max-sessions=--"],
+        ["quarantine", "move", "--kind=--"],
     ],
 )
 def test_wrong_usage_ends_with_2_and_prints_the_usage(arguments: list[str], run: Run) -> None:
     code, output, errors = run(*arguments)
     assert (code, output) == (2, "")
     assert errors.startswith("usage: oxios-state")
+
+
+@pytest.mark.parametrize(
+    ("session_id", "arguments"),
+    [
+        ("-x", ["-x"]),
+        ("-x", ["--", "-x"]),
+        ("-", ["-"]),
+        ("--odd", ["--", "--odd"]),
+        ("-h1", ["--", "-h1"]),
+        ("--", ["--", "--"]),
+        ("--user=--", ["--", "--user=--"]),
+    ],
+)
+def test_an_argument_may_begin_with_hyphens(session_id: str, arguments: list[str], store: StateStore, run: Run) -> None:
+    store.save_session(Session(session_id, session_id, metadata={"title": session_id}))
+    assert json.loads(run("show", "--json", *arguments)[1])["id"] == session_id
+    assert [hit["snippet"] for hit in objects(run("search", "--json", *arguments)[1])] == [session_id]
+
+
+@pytest.mark.parametrize("options", [["--user", "-x"], ["--user=-x"]])
+def test_the_value_of_an_option_may_begin_with_a_hyphen(options: list[str], store: StateStore, run: Run) -> None:
+    store.save_session(Session("-x", "s"))
+    assert [summary["id"] for summary in objects(run("list", "--json", *options)[1])] == ["s"]
+
+
+def test_the_help_explains_arguments_that_begin_with_hyphens(run: Run) -> None:
+    assert "put -- before it (oxios-state show -- --odd)" in run("--help")[1]
 
 
 def test_wrong_arguments_are_printed_without_control_characters(run: Run) -> None:
@@ -190,7 +233,43 @@ def test_list_prints_tab_separated_rows_latest_first(store: StateStore, run: Run
     assert (code, errors) == (0, "")
     rows = [line.split("\t") for line in output.splitlines()]
     assert [[row[0], *row[2:]] for row in rows] == [["new", "1", "ada", "", "Hello"], ["old", "1", "ada", "", "Hello"]]
-    assert rows[0][1] == f"{store.list_sessions()[0].updated_at:%Y-%m-%dT%H:%M:%SZ}"
+    assert rows[0][1] == store.list_sessions()[0].updated_at.astimezone().isoformat(timespec="seconds")
+
+
+def test_tables_show_local_times_with_their_offset(
+    store: StateStore, run: Run, set_time_zone: Callable[[str], None]
+) -> None:
+    for name, moment in (
+        ("winter", datetime(2026, 3, 29, 0, 59, 59, 999999, UTC)),
+        ("summer", datetime(2026, 3, 29, 1, tzinfo=UTC)),
+        ("first", datetime(1, 1, 1, tzinfo=UTC)),
+        ("last", datetime(9999, 12, 31, 23, 30, tzinfo=UTC)),
+    ):
+        store.save_session(Session("ada", name, created_at=moment))
+    set_time_zone("CET-1CEST,M3.5.0,M10.5.0/3")
+    assert [line.split("\t")[:2] for line in run("list")[1].splitlines()] == [
+        ["last", "9999-12-31T23:30:00Z"],  # in local time it would be in the year 10000
+        ["summer", "2026-03-29T03:00:00+02:00"],
+        ["winter", "2026-03-29T01:59:59+01:00"],
+        ["first", "0001-01-01T01:00:00+01:00"],
+    ]
+    listed = run("list", "--after", "2026-03-29 02:30")[1]
+    assert [line.split("\t")[0] for line in listed.splitlines()] == ["last", "summer"]
+    assert objects(run("list", "--json")[1])[1]["updated_at"] == "2026-03-29T01:00:00Z"
+    code, output, errors = run("list", "--after", "2026-10-25 02:30")
+    assert (code, output) == (2, "")
+    assert "write 2026-10-25T02:30:00+02:00 or 2026-10-25T02:30:00+01:00" in errors
+
+
+def test_the_quarantine_shows_local_times_with_their_offset(
+    broken: StateStore, run: Run, set_time_zone: Callable[[str], None]
+) -> None:
+    set_time_zone("CET-1CET-1")
+    (moved,) = objects(run("quarantine", "move", "sessions/bad.json", "--json")[1])
+    assert moved["since"].endswith("Z")
+    since = datetime.fromisoformat(run("quarantine", "list")[1].split("\t")[1])
+    assert since.utcoffset() == timedelta(hours=1)
+    assert since == datetime.fromisoformat(moved["since"]).replace(microsecond=0)
 
 
 def test_list_of_an_empty_base_prints_nothing(run: Run, tmp_path: Path) -> None:
@@ -285,6 +364,27 @@ def test_search_prints_the_places_of_a_text(store: StateStore, run: Run) -> None
         {"session_id": "new", "turn": 0, "where": "message", "index": 0, "snippet": "Say hello to her"}
     ]
     assert run("search", "hello", "--before", "1 March 2020") == (1, "", "")
+
+
+def test_search_prints_a_match_in_the_title_without_a_turn(store: StateStore, run: Run) -> None:
+    save(store, "s", title="Café")
+    assert run("search", "cafe\u0301") == (0, "s\t\ttitle\tCafé\n", "")
+    assert objects(run("search", "cafe\u0301", "--json")[1]) == [
+        {"session_id": "s", "turn": None, "where": "title", "index": None, "snippet": "Café"}
+    ]
+
+
+def test_an_error_without_errno_is_printed_with_its_type(
+    store: StateStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ProgramError(OSError):
+        pass
+
+    def fail(*_: object, **__: object) -> None:
+        raise ProgramError("out of order")
+
+    monkeypatch.setattr(StateStore, "list_sessions", fail)
+    assert run("list") == (3, "", "oxios-state: ProgramError: out of order\n")
 
 
 def test_search_without_a_match_ends_with_1(store: StateStore, run: Run) -> None:

@@ -312,10 +312,10 @@ def test_a_list_at_a_terminal_has_a_header_and_fits(store: StateStore) -> None:
     save(store, "first", title="A title that is much longer than what is left of a line of a terminal of 80 columns")
     save(store, "名前", days=1, title="Short")
     lines = lines_at_terminal(store, ["list"])
-    assert lines[0] == "ID     UPDATED               MSGS  USER  TITLE"
-    assert re.fullmatch(r"first  \S{20}  0     ada   A title that is much longer than wha\.\.\.", lines[1])
+    assert lines[0] == "ID     UPDATED                    MSGS  USER  TITLE"
+    assert re.fullmatch(r"first  \S{25}  0     ada   A title that is much longer tha\.\.\.", lines[1])
     assert len(lines[1]) <= 80
-    assert re.fullmatch(r"名前   \S{20}  0     ada   Short", lines[2])  # each of the two characters is two columns wide
+    assert re.fullmatch(r"名前   \S{25}  0     ada   Short", lines[2])  # each of the two characters is two columns wide
 
 
 @pytest.mark.parametrize("columns", [12, 40, 0])
@@ -424,7 +424,7 @@ def test_discard_asks_at_a_terminal(store: StateStore, answer: str, code: int, l
     (store.base_path / "c" / "x.json").write_text("{")
     entry = store.quarantine.add(store.check()[0])
     assert entry is not None
-    with at_terminal(store, ["quarantine", "discard", entry.content.parent.name]) as terminal:
+    with at_terminal(store, ["quarantine", "discard", entry.content.parent.name], columns=100) as terminal:
         terminal.wait_for("Files to remove from quarantine for good: 1. Continue? [y/N] ")
         terminal.type(answer)
         assert terminal.end() == code

@@ -67,7 +67,7 @@ def colliding(path: Path) -> None:
 # The path, how the fault is created, and the expected problem.
 FAULTS: dict[str, tuple[str, Callable[[Path], object], ProblemKind, str]] = {
     "cut off": ("sessions/x.json", write('{\n"id": "x", '), ProblemKind.CORRUPT, "line 2, column 12: Expecting"),
-    "empty": ("c/x.json", write(""), ProblemKind.CORRUPT, "line 1, column 1: Expecting value"),
+    "empty": ("c/x.json", write(""), ProblemKind.CORRUPT, "line 1, column 1: the file is empty"),
     "not UTF-8": ("c/x.md", write(b"one\nt\xffo"), ProblemKind.CORRUPT, "line 2, column 2: byte 0xff is not UTF-8"),
     "no session": ("sessions/x.json", write({"id": "x"}), ProblemKind.CORRUPT, r"\$\.created_at: the key is missing"),
     "a value": ("sessions/x.json", write({**SESSION, "id": 3}), ProblemKind.CORRUPT, r"\$\.id: expected a string"),
@@ -240,7 +240,7 @@ def test_colliding_names_are_problems_of_all_files_but_the_first(store: StateSto
 def test_a_problem_is_printed_on_one_line_with_its_remedy(store: StateStore) -> None:
     path, _, _ = put(store, "empty")
     (problem,) = store.check()
-    assert str(problem) == f"{path}: line 1, column 1: Expecting value (mend it by hand, or quarantine it)"
+    assert str(problem) == f"{path}: line 1, column 1: the file is empty (mend it by hand, or quarantine it)"
     assert len({kind.remedy for kind in ProblemKind}) == len(ProblemKind) == 10
 
 

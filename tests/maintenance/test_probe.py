@@ -259,7 +259,11 @@ def lock(path):
         ({"lock": failing(errno.ENOLCK)}, f"the trial failed: {os.strerror(errno.ENOLCK)}"),
         (
             {"program": program_with("def lock(path): os.open('', 0)")},
-            "the trial failed: [Errno 2] No such file or directory: ''",
+            f"the trial failed: {os.strerror(errno.ENOENT)}",
+        ),
+        (
+            {"program": program_with("def lock(path): raise BlockingIOError('out of order')")},
+            "the trial failed: BlockingIOError: out of order",
         ),
     ],
 )
@@ -487,6 +491,17 @@ def test_a_file_that_others_can_read_is_a_fault(tmp_path: Path, monkeypatch: pyt
     assert faults(find_alone(tmp_path, create=create)) == {"file modes": fault}
     monkeypatch.setattr(system, "WINDOWS", True)
     assert "Windows has access lists" in notes(find_alone(tmp_path, create=create))["file modes"]
+
+
+def test_a_failed_trial_keeps_type_and_text_of_an_error_without_errno(tmp_path: Path) -> None:
+    class ProgramError(OSError):
+        pass
+
+    def fail(*_: object) -> None:
+        raise ProgramError("out of order")
+
+    assert faults(find_alone(tmp_path, replace=fail))[RENAME] == "the trial failed: ProgramError: out of order"
+    assert "there are none (ProgramError: out of order)" in notes(find_alone(tmp_path, link=fail))["hard links"]
 
 
 @posix

@@ -632,6 +632,25 @@ def test_a_failed_save_over_a_corrupt_document_leaves_no_copy(
     assert os.listdir(store.base_path / ".oxios_state/quarantine") == []
 
 
+def test_a_failed_copy_keeps_type_and_text_of_an_error_without_errno(store: StateStore, calls: SimpleNamespace) -> None:
+    class ProgramError(OSError):
+        pass
+
+    path = store.base_path / "c" / "x.json"
+    path.write_text("{")
+
+    def replace(source: Any, target: Any) -> None:
+        raise ProgramError("out of order")
+
+    calls.replace = replace
+    with pytest.raises(OSError, match="ProgramError: out of order") as caught:
+        store.save_json("c", "x", 1)
+    reason = "its old content cannot be copied to quarantine: ProgramError: out of order"
+    assert str(caught.value).startswith(f"{reason}. {store.base_path}")
+    assert caught.value.__notes__ == [f"not saved: {path}"]
+    assert path.read_text() == "{"
+
+
 @pytest.mark.parametrize("replaced", [False, True])
 def test_the_copy_stays_if_an_interrupt_comes_after_the_replacement(
     store: StateStore, calls: SimpleNamespace, *, replaced: bool

@@ -121,6 +121,10 @@ def test_messages_responses_and_hits_are_rows_too(store: StateStore) -> None:
     frame = pandas().DataFrame(store.search_sessions("list"))
     assert list(frame.columns) == ["session_id", "turn", "where", "index", "snippet"]
     assert polars().DataFrame(list(store.search_sessions("list")))["turn"].to_list() == [0]
+    store.save_session(Session("u", "titled", metadata={"title": "A list"}))
+    hits = list(store.search_sessions("list"))
+    assert pandas().DataFrame(hits)["turn"].isna().to_list() == [True, False]
+    assert polars().DataFrame(hits)["index"].to_list() == [None, 0]
 
 
 def test_dataclass_functions_accept_records_and_lose_nothing(store: StateStore) -> None:

@@ -126,6 +126,15 @@ def test_a_time_that_a_datetime_cannot_hold_is_refused(text: str) -> None:
         timestamps.parse(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["0000-03-01T08:00:00Z", "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "0000-12-31T23:30:00-01:00"],
+)
+def test_the_error_says_which_years_a_datetime_can_hold(text: str) -> None:
+    with pytest.raises(ValueError, match=r": its year is outside 1 to 9999, as written or in UTC$"):
+        timestamps.parse(text)
+
+
 def test_only_a_time_with_nanoseconds_is_a_timestamp() -> None:
     assert type(timestamps.parse("2026-03-01T08:00:00.123456Z")) is datetime
     assert type(timestamps.parse("2026-03-01T08:00:00.123456000Z")) is datetime

@@ -186,4 +186,5 @@ def test_a_printed_store_shows_its_categories_and_latest_sessions(tmp_path: Path
         "memory/knowledge          1  1.5 kB",
     ]
     assert lines[-1] == "2026-03-01 12:00  s   ada          1  message 0"
-    assert repr(store) == f"StateStore({str(tmp_path)!r}, durable=True, lock_timeout=30.0, cache_bytes=134217728)"
+    options = "durable=True, lock_timeout=30.0, cache_bytes=134217728, max_file_bytes=1073741824, read_only=False"
+    assert repr(store) == f"StateStore({str(tmp_path)!r}, {options})"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from oxios_state import Session, SessionSummary, StateStore, Timestamp
@@ -94,16 +93,12 @@ def test_bad_conditions_are_refused_at_the_call(
 BERLIN_WINTER, BERLIN_SUMMER = timezone(timedelta(hours=1)), timezone(timedelta(hours=2))
 
 
+BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
+
+
 @pytest.fixture
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Set the local time zone."""
-    if not hasattr(time, "tzset"):
-        pytest.skip("the local time zone cannot be set here")
-    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def berlin(set_time_zone: Callable[[str], None]) -> None:
+    set_time_zone(BERLIN)
 
 
 @pytest.mark.usefixtures("berlin")
@@ -191,6 +186,7 @@ def test_an_ambiguous_text_is_refused_with_its_meanings(text: str, meanings: str
         ("2026-03-01 10:00 GMT+3", "'GMT+3' can be read in two ways"),
         ("2026-03-01 10:00 EST-5", "the time zone 'EST' is unknown"),
         ("9" * 30, "too large"),
+        ("9" * 30 + "h", "a number is too large"),
     ],
 )
 def test_an_unreadable_text_is_refused_with_the_reason(text: str, reason: str) -> None:
@@ -207,7 +203,85 @@ def test_a_time_outside_the_local_calendar_is_refused(value: Any) -> None:
         parse_time(value)
 
 
-@given(st.text() | st.text("0123456789/-.: TZamprMUC+,", max_size=20))
+# Where the local clock is changed.
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize("text", ["2026-10-25 02:30", "25 October 2026, 2:30", "2026-10-25T02:30:00"])
+def test_a_text_that_occurs_twice_is_refused_with_both_moments(text: str) -> None:
+    with pytest.raises(ValueError, match="occurs twice, as the clock is set back then") as caught:
+        parse_time(text)
+    assert f"{text!r} occurs twice" in str(caught.value)
+    assert str(caught.value).endswith("write 2026-10-25T02:30:00+02:00 or 2026-10-25T02:30:00+01:00")
+    assert parse_time("2026-10-25T02:30:00+01:00") == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+
+
+@pytest.mark.usefixtures("berlin")
+def test_a_datetime_that_occurs_twice_is_the_one_that_its_fold_says() -> None:
+    twice = datetime(2026, 10, 25, 2, 30, 0, 7)  # noqa: DTZ001
+    assert parse_time(twice) == datetime(2026, 10, 25, 0, 30, 0, 7, UTC)
+    assert parse_time(twice.replace(fold=1)) == datetime(2026, 10, 25, 1, 30, 0, 7, UTC)
+    once = twice.replace(hour=3, fold=1)
+    assert parse_time(once) == datetime(2026, 10, 25, 2, 30, 0, 7, UTC)
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize("fold", [0, 1])
+@pytest.mark.parametrize("clock", ["02:00", "02:00:00.000001", "02:30", "02:59:59.999999", "03:00"])
+def test_a_skipped_time_is_the_moment_of_the_change(clock: str, fold: int) -> None:
+    skipped = datetime.fromisoformat(f"2026-03-29T{clock}").replace(fold=fold)
+    change = datetime(2026, 3, 29, 1, tzinfo=UTC)
+    assert parse_time(skipped) == change
+    assert parse_time(str(skipped)) == change
+
+
+HAVANA, SANTIAGO = "CST5CDT,M3.2.0/0,M11.1.0/1", "<-04>4<-03>,M9.1.6/24,M4.1.6/24"
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "begin"),
+    [
+        (HAVANA, date(2026, 11, 1), datetime(2026, 11, 1, 4, tzinfo=UTC)),  # its midnight occurs twice
+        (HAVANA, date(2026, 3, 8), datetime(2026, 3, 8, 5, tzinfo=UTC)),  # and here never
+        (SANTIAGO, date(2026, 4, 5), datetime(2026, 4, 5, 4, tzinfo=UTC)),  # the hour before it occurs twice
+    ],
+)
+def test_a_day_begins_when_the_clock_first_shows_it(
+    zone: str, day: date, begin: datetime, set_time_zone: Callable[[str], None]
+) -> None:
+    set_time_zone(zone)
+    for value in (day, f"{day}", f"{day:%d %B %Y}"):
+        assert parse_time(value) == begin
+
+
+@pytest.mark.parametrize(
+    ("zone", "noon"),
+    [
+        *((BERLIN, datetime(2026, month, day, 12)) for month, day in [(3, 28), (10, 24)]),  # noqa: DTZ001
+        *((HAVANA, datetime(2026, month, day, 12)) for month, day in [(3, 7), (10, 31)]),  # noqa: DTZ001
+        *((SANTIAGO, datetime(2026, month, day, 12)) for month, day in [(4, 4), (9, 5)]),  # noqa: DTZ001
+        *(("<+1030>-10:30<+11>-11,M10.1.0,M4.1.0", datetime(2026, month, 4, 2)) for month in (4, 10)),  # noqa: DTZ001
+    ],
+)
+def test_later_bounds_are_never_earlier_moments(
+    zone: str, noon: datetime, set_time_zone: Callable[[str], None]
+) -> None:
+    set_time_zone(zone)
+    texts = [str(noon + timedelta(minutes=5 * number)) for number in range(24 * 12)]
+    moments = []
+    for text in texts:
+        try:
+            moments.append(parse_time(text))
+        except ValueError as error:
+            assert "occurs twice" in str(error)  # noqa: PT017
+            moments.append(parse_time(datetime.fromisoformat(text)))
+    assert moments == sorted(moments)
+    assert len(set(moments)) > 12
+
+
+@given(st.text() | st.text("0123456789/-.: TZamprhMUC+,", max_size=40))
+@example("9" * 40 + "h")
+@example("999999999999999999999999999999m1")
 def test_any_text_is_a_time_or_a_value_error(text: str) -> None:
     try:
         moment = parse_time(text)

@@ -69,6 +69,25 @@ def test_an_unreadable_file_is_left_out_and_logged(
     assert [reason in record.getMessage() for record in caplog.records] == [True]
 
 
+def test_a_warning_keeps_type_and_text_of_an_error_without_errno(
+    store: StateStore, calls: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    class ProgramError(OSError):
+        pass
+
+    def fail(path: Any, *rest: Any, **more: Any) -> int:
+        if str(path).endswith("bad.json"):
+            raise ProgramError("out of order")
+        return os.open(path, *rest, **more)
+
+    for session_id in ("bad", "good"):
+        store.save_session(Session("u", session_id))
+    calls.open = fail
+    with caplog.at_level(logging.WARNING, "oxios_state"):
+        assert ids(fresh(store.base_path)) == ["good"]
+    assert ["ProgramError: out of order" in record.getMessage() for record in caplog.records] == [True]
+
+
 def test_a_corrupt_file_is_read_once_and_logged_once_by_a_store(
     base_of_two: Path, caplog: pytest.LogCaptureFixture, summary_file: Path, decoded: list[str]
 ) -> None:

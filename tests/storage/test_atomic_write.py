@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ import pytest
 
 from oxios_state.storage import atomic_write, reads, system
 from oxios_state.storage.atomic_write import Staged, sweep
+from oxios_state.storage.tree import remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -258,3 +261,37 @@ def test_elsewhere_a_refused_replacement_is_not_repeated(tree: Tree, path: Path,
     with pytest.raises(PermissionError):
         save(tree, path, b"new")
     assert len(tries) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts of Linux")
+def test_a_document_that_is_a_mount_point_is_an_error_that_says_so(tree: Tree, path: Path) -> None:
+    other = tree.base / "other"
+    other.write_bytes(b"mounted")
+    command = ["mount", "--bind", str(other), str(path)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount")
+    try:
+        with pytest.raises(OSError, match=r"a file that is a mount point.*mount its directory instead") as caught:
+            save(tree, path, b"new")
+        assert (caught.value.errno, caught.value.filename) == (errno.EBUSY, str(path))
+        with pytest.raises(OSError, match="a mount point"):
+            remove(path)
+        assert path.read_bytes() == b"mounted"
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
+    assert path.read_bytes() == b"old"
+    assert temporary_files(tree) == []
+
+
+@pytest.mark.parametrize("call", ["replace", "unlink"])
+def test_a_busy_file_is_an_error_that_says_what_it_can_be(
+    tree: Tree, path: Path, calls: SimpleNamespace, call: str
+) -> None:
+    def busy(*_: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    setattr(calls, call, busy)
+    with pytest.raises(OSError, match=r"Device or resource busy \(a file that is a mount point") as caught:
+        save(tree, path, b"new") if call == "replace" else remove(path)
+    assert (caught.value.errno, caught.value.filename) == (errno.EBUSY, str(path))
+    assert path.read_bytes() == b"old"

@@ -246,7 +246,7 @@ def test_a_file_is_not_removed_if_it_changes_beside_a_leftover_or_while_it_is_co
     calls.write = write
     with pytest.raises(OSError, match="somebody saves it while it is moved") as caught:
         move(two, path, target)
-    assert (caught.value.errno, caught.value.filename) == (errno.EBUSY, str(path))
+    assert (caught.value.errno, caught.value.filename) == (errno.EAGAIN, str(path))
     assert path.read_text() == "longer"
     assert below(two.base) == ["a", "a/x.json", "b"]
 
@@ -399,6 +399,25 @@ def test_a_directory_that_cannot_be_removed_is_an_error(two: Tree, calls: Simple
     with pytest.raises(OSError, match="busy"):
         move(two, two.base / "a" / "y", two.base / "b" / "y")
     assert below(two.base) == ["a", "a/x.json", "a/y", "b", "b/y"]
+
+
+@posix
+def test_a_copy_in_quarantine_that_changes_while_it_is_restored_keeps_its_reason(
+    two: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = StateStore(two.base, durable=False)
+    path = two.base / "b" / "x.json"
+    path.write_text("{")
+    entry = store.quarantine.add(store.check()[0])
+    assert entry is not None
+
+    def change(*_: object) -> None:
+        entry.content.write_text("changed")
+
+    monkeypatch.setattr(Tree, "sync", change)
+    store.quarantine.restore(entry)
+    assert list(store.quarantine) == [entry]
+    assert (path.read_text(), entry.content.read_text()) == ("{", "changed")
 
 
 @posix

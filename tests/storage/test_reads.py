@@ -73,6 +73,17 @@ def test_a_failing_read_names_the_file(path: Path, calls: SimpleNamespace) -> No
     assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path))
 
 
+def test_a_file_that_memory_cannot_hold_is_an_error_that_names_it(path: Path, calls: SimpleNamespace) -> None:
+    def read(_: int, size: int) -> bytes:
+        assert size == 8
+        raise MemoryError
+
+    calls.read = read
+    with pytest.raises(OSError, match="not enough memory for 7 bytes; max_file_bytes=") as caught:
+        reads.read(path)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOMEM, str(path))
+
+
 @pytest.mark.parametrize("call", ["open", "fstat"])
 def test_an_error_without_errno_keeps_its_text(path: Path, calls: SimpleNamespace, call: str) -> None:
     def fail(*_: object) -> int:

@@ -317,11 +317,11 @@ def test_naming_keeps_type_and_text_of_an_error_without_errno() -> None:
 
 
 @posix
-def test_a_failed_sync_keeps_the_text_of_an_error_without_errno(tmp_path: Path, calls: SimpleNamespace) -> None:
+def test_a_failed_sync_keeps_type_and_text_of_an_error_without_errno(tmp_path: Path, calls: SimpleNamespace) -> None:
     def fail(_: int) -> None:
         raise ProgramError("out of order")
 
     calls.fsync = fail
-    expected = re.escape(f"a.json is saved, but a power cut could undo it: out of order: {tmp_path}")
+    expected = re.escape(f"a.json is saved, but a power cut could undo it: ProgramError: out of order: {tmp_path}")
     with pytest.raises(DurabilityError, match=f"^{expected}$"):
         Tree(tmp_path, durable=True).sync(tmp_path, "a.json is saved")

@@ -15,7 +15,7 @@ class Mutant(NamedTuple):
     without: str = ""  # text that is also removed
 
 
-_SYNC_FILE = "            os.fsync(self._descriptor)  # once"
+_SYNC_FILE = "            system.sync(self._descriptor)  # once"
 _SYNC_MADE = "                    sync_directory(path.parent)"
 _REPLACE = "                _replace(self._temporary, self._path)"
 _SYNC_SAVED = '        self._tree.sync(self._path.parent, f"{self._path.name} is saved")'
@@ -37,14 +37,14 @@ MUTANTS = {
         "saves",
         "storage/atomic_write",
         "        written = 0\n",
-        "        written = 0\n        os.fsync(self._descriptor)\n",
+        "        written = 0\n        system.sync(self._descriptor)\n",
         without=_SYNC_FILE,
     ),
     "fsync of the file after the rename": Mutant(
         "saves",
         "storage/atomic_write",
         _REPLACE,
-        f"{_REPLACE}\n                os.fsync(self._descriptor)",
+        f"{_REPLACE}\n                system.sync(self._descriptor)",
         without=_SYNC_FILE,
     ),
     "written in place": Mutant(

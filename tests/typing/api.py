@@ -44,7 +44,7 @@ class Config:
 
 
 store = StateStore("~/.oxios/state")
-StateStore(Path("state"), durable=False, lock_timeout=1.5)
+StateStore(Path("state"), durable=False, lock_timeout=1.5, max_file_bytes=10**6, read_only=True)
 StateStore(b"state")  # type: ignore[arg-type]
 assert_type(store.base_path, Path)
 assert_type(store.durable, bool)
@@ -140,9 +140,9 @@ hits = store.search_sessions("text", user_id="a", updated_after="March 2026", li
 assert_type(hits, Iterator[SearchHit])
 hit = next(hits)
 assert_type(hit.summary, SessionSummary)
-assert_type((hit.session_id, hit.turn, hit.index, hit.snippet), tuple[str, int, int, str])
-assert_type(hit.where, Literal["message", "tool_args", "output", "response"])
-hit.where == "title"  # type: ignore[comparison-overlap]  # noqa: B015
+assert_type((hit.session_id, hit.turn, hit.index, hit.snippet), tuple[str, int | None, int | None, str])
+assert_type(hit.where, Literal["title", "message", "tool_name", "tool_args", "output", "response"])
+hit.where == "metadata"  # type: ignore[comparison-overlap]  # noqa: B015
 
 # Progress, and data frames.
 
