@@ -17,6 +17,7 @@ from oxios_state.model.summary import title_of
 from oxios_state.rendering import tables
 from oxios_state.rendering.escaping import quoted
 from oxios_state.rendering.tables import fit
+from oxios_state.sessions.search import Needle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,10 @@ def wide_table(text: str) -> None:
     list(fit([["id", "user", "title"], ["s", text, ""]], 80))
 
 
+def search(text: str) -> None:
+    assert Needle("needle", 40).find(f"{text} needle")
+
+
 def show(text: str) -> None:
     session = Session("u", "s", user_messages=[UserMessage(text)], agent_responses=[AgentResponse(text)])
     session.extend_trajectory([TrajectoryStepRecord("t", {"a": text, "b": [text]}, text)])
@@ -81,6 +86,9 @@ CASES: dict[str, tuple[Callable[[str], object], Callable[[int], str]]] = {
     "a message of spaces": (title, lambda n: " " * n * 1000),
     "a title of combining marks in a table": (table, lambda n: MARKS * n * 60),
     "a user of combining marks in a table": (wide_table, lambda n: MARKS * n * 60),
+    "a search behind letters that fold to two": (search, lambda n: "\u00df" * n * 300),
+    "a search behind combining marks": (search, lambda n: MARKS * n * 20),
+    "a search behind one letter of many marks": (search, lambda n: "e" + "\u0301\u0323" * n * 100),
     "spans everywhere in a session": (show, lambda n: "`a` " * n * 100),
     "marks everywhere in a session": (show, lambda n: MARKS * n * 20),
     "lines everywhere in a session": (show, lambda n: "a\n" * n * 100),

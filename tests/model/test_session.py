@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import attrs
 import pytest
 
 from oxios_state import AgentResponse, PruneConfig, Session, SessionId, Timestamp, TrajectoryStepRecord, UserMessage
