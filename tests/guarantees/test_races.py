@@ -208,8 +208,10 @@ def test_saving_refuses_subclasses_of_sessions_and_records(store: StateStore) ->
 
     with pytest.raises(TypeError, match="expected Session, not Conversation"):
         store.save_session(Conversation("user", "a"))
+    session = Session("user", "a")
+    session.user_messages.append(Message("x"))  # the constructor refuses it
     with pytest.raises(UnsupportedValueError, match=r"\$\.user_messages\[0\]: expected UserMessage, not .*Message\("):
-        store.save_session(Session("user", "a", user_messages=[Message("x")]))
+        store.save_session(session)
 
 
 def test_a_signal_handler_does_not_enter_a_lock_that_its_thread_is_taking(
