@@ -109,17 +109,21 @@ def test_the_time_without_orjson_grows_no_faster_than_the_content(case: str, mon
 def check_growth(work: Callable[[str], object], make: Callable[[int], str]) -> None:
     small, large = make(10), make(10 * 16)
     ratios: list[float] = []
-    while not ratios or (ratios[-1] >= 64 and len(ratios) < 4):  # in proportion it is 16, by the square 256
+    while not ratios or (ratios[-1] >= 100 and len(ratios) < 4):  # in proportion it is 16, by the square 256
         ratios.append(seconds(work, large) / seconds(work, small))
-    assert ratios[-1] < 64, ratios
+    assert ratios[-1] < 100, ratios
 
 
 def seconds(work: Callable[[str], object], text: str) -> float:
     """Return the processor time that the work takes, at least a millisecond: less says nothing."""
     gc.collect()
-    start = process_time()
-    work(text)
-    return max(process_time() - start, 0.001)
+    gc.disable()  # it looks at what other tests left, too
+    try:
+        start = process_time()
+        work(text)
+        return max(process_time() - start, 0.001)
+    finally:
+        gc.enable()
 
 
 def test_a_table_looks_at_no_more_of_a_title_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
