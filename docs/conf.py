@@ -24,7 +24,7 @@ nitpick_ignore_regex = [
     ("py:.*", "Callable|Enum|Decimal|Iterable|Iterator|Path|PathLike|Sequence|UUID|AbstractContextManager"),
     ("py:.*", r"(date|datetime|timedelta|str\.\w+)"),
     ("py:.*", r"cattrs\.(converters\.)?\w+|Converter"),
-    ("py:class", r"oxios_state(\.\w+)*\._[A-Z]"),  # type variables
+    ("py:class", r"oxios_state(\.\w+)*\._[A-Z]\w*"),  # type variables and protocols
 ]
 
 autodoc_member_order = "bysource"

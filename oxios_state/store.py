@@ -42,7 +42,7 @@ class StateStore:
 
     Any method may raise `OSError` where the file system does, with the file's name. An `OSError` from a save that
     begins with "not saved" leaves the document unchanged; `DurabilityError` says that it was saved. While the
-    interpreter shuts down, as in ``__del__``, every method raises `RuntimeError`; functions registered with `atexit`
+    interpreter shuts down, as in ``__del__``, every method raises `RuntimeError`; functions registered with ``atexit``
     can still save.
 
     A notebook, and ``print``, show the content of a store; both read it. ``repr`` reads nothing.
@@ -519,8 +519,8 @@ class StateStore:
             throttle: Decides whether to prune; without one, each call does.
 
         Returns:
-            The summaries of the sessions that were removed, the oldest first: none if the throttle did not allow it,
-            and if the prune failed, those that it removed before.
+            The summaries of the sessions that were removed, the oldest first. It is empty if the throttle did not allow
+            a prune. If the prune failed, it has those that were removed before.
 
         Raises:
             InvalidNameError, UnsupportedValueError, LockTimeoutError, DurabilityError: As for `save_session`.

@@ -81,7 +81,7 @@ class PruneConfig:
     """Which sessions `StateStore.prune` removes: the too old ones, the too many ones, or both.
 
     ``PruneConfig()`` has the kernel's two rules. If you name one rule, the other is off. 0 switches a rule off.
-    `attrs.evolve` changes one rule and keeps the other.
+    ``attrs.evolve`` changes one rule and keeps the other.
 
     Args:
         max_sessions: How many sessions stay, the latest; 100 if you name no rule.
