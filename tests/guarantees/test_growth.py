@@ -116,8 +116,7 @@ def check_growth(work: Callable[[str], object], make: Callable[[int], str]) -> N
 
 def seconds(work: Callable[[str], object], text: str) -> float:
     """Return the processor time that the work takes, at least a millisecond: less says nothing."""
-    gc.collect()
-    gc.disable()  # it looks at what other tests left, too
+    gc.disable()  # a collection looks at what other tests left, too
     try:
         start = process_time()
         work(text)
