@@ -141,11 +141,11 @@ def docs(session: nox.Session) -> None:
 
 
 TORTURES = {  # the longest first, as they run side by side
-    "crowds": "--seconds=1",
+    "crowds": "--seconds=0.5",
     "faults": "--short",
     "hostile": "--short",
     "powercut": "--short",
-    "kill": "--seconds=8",
+    "kill": "--seconds=4",
 }
 
 

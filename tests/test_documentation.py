@@ -45,6 +45,7 @@ def _blocks(path: Path, language: str) -> list[str]:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     if paths := os.environ.get("PYTHONPATH"):
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(os.path.abspath, paths.split(os.pathsep))))
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # other tests cover the library, in half of the time
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
