@@ -132,7 +132,7 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.color = False  # new in CPython 3.14; without it, the output is the same on every Python
-        # What argparse takes for a negative number is an argument. So is -x, because no option has one hyphen but -h.
+        # argparse takes a negative number for an argument. So is -x, because no option but -h has one hyphen.
         self._negative_number_matcher = re.compile("-[^-h]")
 
     def error(self, message: str) -> NoReturn:

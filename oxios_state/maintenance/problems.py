@@ -125,7 +125,7 @@ class Quarantined:
 
 
 class _Entries(Protocol):
-    """What keeps the entries of a quarantine: `oxios_state.maintenance.quarantine`, which is imported late."""
+    """The keeper of a quarantine's entries: `oxios_state.maintenance.quarantine`, which is imported late."""
 
     base: Path
 

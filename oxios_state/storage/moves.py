@@ -67,7 +67,7 @@ class _Copy:
         # The name of a temporary file: a sweep removes it if this process dies.
         self._temporary = target.with_name(f"{OWN_PREFIX}.{os.urandom(8).hex()}.tmp")
         self._descriptor = -1  # of the temporary file, if that is a regular file: its writer locks it
-        # What was copied, directories before their contents, each with a test of whether it is still the same.
+        # The copied files, directories before their contents, each with a test of whether it is still the same.
         self._copied: list[tuple[Path, Callable[[], bool]]] = []
 
     def move(self) -> None:
@@ -155,7 +155,7 @@ class _Copy:
             os.close(descriptor)
 
     def _publish(self) -> None:
-        """Give the copy its name, which must not be taken."""
+        """Rename the copy to its final name, which must be free."""
         if system.WINDOWS:
             self._close()
         if not link(self._temporary, self._target):
@@ -191,7 +191,7 @@ def _is_regular(path: Path) -> bool:
 
 
 def _copy_status(path: Path, copy: Path, status: os.stat_result) -> None:
-    """Give a copy the owner, mode, times and extended attributes of its original, as far as the system permits.
+    """Set a copy's owner, mode, times and extended attributes to those of its original, as far as the system permits.
 
     Without the owner or the group, the bits that would then be another's are dropped.
     """

@@ -65,7 +65,7 @@ def show(text: str) -> None:
     assert session._repr_html_()
 
 
-# What is done, and the text of so many thousand units.
+# The work, and a function that makes its text of so many thousand units.
 CASES: dict[str, tuple[Callable[[str], object], Callable[[int], str]]] = {
     "brackets that are opened": (decode, lambda n: "[" * n * 1000),
     "brackets": (decode, lambda n: "[" * n * 1000 + "]" * n * 1000),

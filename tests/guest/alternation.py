@@ -45,7 +45,7 @@ class Client:
                 answer = type(error).__name__
             self._asked.send(answer)
 
-    # What looks.
+    # Operations that read.
 
     def texts(self, session_id: str) -> list[str] | None:
         session = self._store.load_session(session_id)
@@ -71,7 +71,7 @@ class Client:
             with self._store.lock(category):
                 pass
 
-    # What changes.
+    # Operations that change.
 
     def create(self, session_id: str) -> int:
         return len(self._store.get_or_create_session(clients.USER, session_id).user_messages)

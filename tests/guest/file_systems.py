@@ -21,7 +21,7 @@ FILE_SYSTEMS = ("ext4", "xfs", "btrfs", "vfat", "tmpfs")
 SIZE = 320  # MB; xfs takes 300 at least
 SLOW = 120.0  # seconds
 WORDS = {True: "yes", False: "no", None: "note"}
-# What is not "yes".
+# The answers other than "yes".
 KNOWN = {
     "vfat": {"names": "no", "file modes": "no", "hard links": "note", "file times": "note"},
     "tmpfs": {"sync": "no"},

@@ -86,7 +86,7 @@ def save(known: Known, store: str, seed: str) -> None:
         time.sleep(60)
 
 
-# What is there.
+# The documents that exist.
 
 
 def verify() -> Known:
@@ -159,7 +159,7 @@ def digest(kind: str, content: bytes, number: int | None = None) -> str:
     return f"{kind}.{len(content) if number is None else number}.{hashlib.sha256(content).hexdigest()[:12]}"
 
 
-# What is done.
+# The operations.
 
 
 @contextmanager
@@ -232,7 +232,7 @@ class Worker:
                 edited.add_user_message(message)
 
     def update(self) -> None:
-        # What a cut left in both places is not changed in one: a prune would then keep both.
+        # A file that a cut left in both places is not changed in one: a prune would then keep both.
         keys = [key for key in self._own("sessions/") if f"archive/{self._me}/{Path(key).name}" not in self._known]
         if keys:
             key = self._chance.choice(keys)

@@ -18,8 +18,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-# What was tried last, and the digest that Debian's signed description of the source has for it. Debian's mirrors drop
-# old releases; then it is what the suite below has.
+# The release that was tried last, and its digest in Debian's signed description of the source. Debian's mirrors drop
+# old releases; then it is the one of the suite below.
 KNOWN = {
     "3.13": ("3.13.15", "1e66a7945a48390ee4c2a4268a0e4185884059a13c4aab6d148aa208deea4a76"),
     "3.14": ("3.14.7", "3b48dac8fb59f62eaa67ac83c1eb12bda1b7a08406dd286e252c11a66be27f81"),

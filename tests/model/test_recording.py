@@ -1,4 +1,4 @@
-"""What could not be saved is refused where it is recorded, so that the rest of the session can be saved."""
+"""Values that could not be saved are refused where they are recorded, so that the rest of the session can be saved."""
 
 from __future__ import annotations
 
