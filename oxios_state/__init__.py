@@ -14,20 +14,20 @@ from oxios_state.errors import (
     StateError,
     UnsupportedValueError,
 )
-from oxios_state.model.records import AgentResponse, TrajectoryStepRecord, UserMessage
-from oxios_state.model.session import Session, SessionId
-from oxios_state.model.timestamps import Timestamp
-from oxios_state.model.trajectory import RunningStep, Trajectory
-from oxios_state.sessions.retention import PruneConfig, PruneThrottle
-from oxios_state.store import StateStore
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
     from oxios_state.maintenance.problems import Finding, Problem, ProblemKind, Quarantine, Quarantined
+    from oxios_state.model.records import AgentResponse, TrajectoryStepRecord, UserMessage
+    from oxios_state.model.session import Session, SessionId
     from oxios_state.model.summary import SessionList, SessionSummary
+    from oxios_state.model.timestamps import Timestamp
+    from oxios_state.model.trajectory import RunningStep, Trajectory
     from oxios_state.model.turns import Turn
+    from oxios_state.sessions.retention import PruneConfig, PruneThrottle
     from oxios_state.sessions.search import SearchHit
+    from oxios_state.store import StateStore
 
     converter: Converter
     """The cattrs converter of all stores, for `StateStore.load_json` and `StateStore.save_json` of your own classes.
@@ -73,18 +73,28 @@ __all__ = [
 ]
 
 
-# Names that a program may not need, and whose import costs a quarter of that of this package; that of cattrs, for
-# `converter`, costs as much as this package.
+# Each name is imported when it is first read: a program that needs an error or a record alone pays for no more.
 _LATE = {
+    "AgentResponse": "oxios_state.model.records",
     "Finding": "oxios_state.maintenance.problems",
     "Problem": "oxios_state.maintenance.problems",
     "ProblemKind": "oxios_state.maintenance.problems",
+    "PruneConfig": "oxios_state.sessions.retention",
+    "PruneThrottle": "oxios_state.sessions.retention",
     "Quarantine": "oxios_state.maintenance.problems",
     "Quarantined": "oxios_state.maintenance.problems",
+    "RunningStep": "oxios_state.model.trajectory",
     "SearchHit": "oxios_state.sessions.search",
+    "Session": "oxios_state.model.session",
+    "SessionId": "oxios_state.model.session",
     "SessionList": "oxios_state.model.summary",
     "SessionSummary": "oxios_state.model.summary",
+    "StateStore": "oxios_state.store",
+    "Timestamp": "oxios_state.model.timestamps",
+    "Trajectory": "oxios_state.model.trajectory",
+    "TrajectoryStepRecord": "oxios_state.model.records",
     "Turn": "oxios_state.model.turns",
+    "UserMessage": "oxios_state.model.records",
 }
 
 

@@ -435,7 +435,9 @@ TIMESTAMPS = [
     *("2026-03-01T13:30:00+01:30", "2026-03-01T12:00:00", "2026-03-01T12:00:00Z\n2026-03-01T12:00:00Z", "", "x"),
 ]
 VALUES = st.one_of(
-    st.sampled_from([None, True, 0, 1.0, "x", [], {}, -1, 2**64 - 1, [1, {"a": []}], {"k": {"l": [None]}}]).map(deepcopy),
+    st.sampled_from([None, True, 0, 1.0, "x", [], {}, -1, 2**64 - 1, [1, {"a": []}], {"k": {"l": [None]}}]).map(
+        deepcopy
+    ),
     st.sampled_from(TIMESTAMPS),
 )
 
